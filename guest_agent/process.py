@@ -1,0 +1,89 @@
+"""Child processes that outlive their parent, and finding them again."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import psutil
+
+from guest_agent.engines.base import Account
+
+_LAST_WORDS = 2000
+
+
+def spawn(
+    command: Sequence[str | Path],
+    *,
+    pid_file: Path,
+    log: Path,
+    account: Account | None = None,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+) -> psutil.Process:
+    """Start a process in a session of its own and note who it is in `pid_file`.
+
+    It goes on when this process dies. Its output is appended to `log`.
+    """
+    with log.open("ab") as output:
+        child = subprocess.Popen(
+            [str(part) for part in command],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            cwd=cwd,
+            env=dict(env) if env is not None else None,
+            user=account.uid if account else None,
+            group=account.gid if account else None,
+            extra_groups=[] if account else None,
+        )
+    process = psutil.Process(child.pid)
+    noted = pid_file.with_suffix(".new")
+    noted.write_text(json.dumps({"pid": child.pid, "created": process.create_time()}))
+    noted.replace(pid_file)
+    return process
+
+
+def find(pid_file: Path) -> psutil.Process | None:
+    """The running process noted in `pid_file`, or None. A pid that now is another's does not count."""
+    try:
+        noted = json.loads(pid_file.read_text())
+        process = psutil.Process(noted["pid"])
+        if process.create_time() != noted["created"] or process.status() == psutil.STATUS_ZOMBIE:
+            reap(noted["pid"])
+            return None
+    except (OSError, ValueError, KeyError, psutil.NoSuchProcess):
+        return None
+    return process
+
+
+def reap(pid: int) -> None:
+    """Take the exit status of a dead child, so that it does not stay a zombie."""
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
+
+
+def stop(process: psutil.Process, ask: signal.Signals, patience: float) -> None:
+    """Ask the process to end; kill it when it has not done so within `patience` seconds."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process.send_signal(ask)
+        try:
+            process.wait(patience)
+        except psutil.TimeoutExpired:
+            process.kill()
+            process.wait(10)
+
+
+def last_words(log: Path) -> str:
+    """The end of a log: what a process said before it died."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - _LAST_WORDS))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return ""
+    return "\n".join(text.strip().splitlines()[-12:])
