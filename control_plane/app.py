@@ -6,7 +6,6 @@ from pathlib import Path
 
 import flask_migrate
 from flask import Flask, Response, g, request
-from flask_smorest import Api
 
 import control_plane
 from control_plane.auth import tokens
@@ -21,7 +20,7 @@ from control_plane.flavors.views import blueprint as flavors
 from control_plane.http import problems
 from control_plane.http.health import blueprint as health
 from control_plane.http.json import StrictJSON
-from control_plane.http.openapi import describe
+from control_plane.http.openapi import CoffretApi
 from control_plane.instances.views import blueprint as instances
 from control_plane.quotas.views import blueprint as quotas
 from control_plane.settings import Settings
@@ -64,8 +63,7 @@ def create_app(settings: Settings, cloud: Cloud) -> Flask:
     app.before_request(_identify)
     app.after_request(_sign)
     app.register_blueprint(health)
-    api = Api(app)
-    describe(api)
+    api = CoffretApi(app)
     for blueprint in RESOURCES:
         api.register_blueprint(blueprint)
     return app

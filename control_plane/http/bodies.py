@@ -23,17 +23,19 @@ class BodySchema(ma.Schema):
 
     def handle_error(self, error: ma.ValidationError, data: Any, **_: Any) -> None:
         known = [name for name, item in self.fields.items() if not item.dump_only]
-        read_only = [name for name, item in self.fields.items() if item.dump_only]
-        for name, messages in list(error.normalized_messages().items()):
-            if messages != [self.error_messages["unknown"]]:
-                continue
-            if name in read_only:
-                error.messages[name] = ["This field belongs to the server; leave it out."]  # type: ignore[index]
+        messages, unknown = _messages(error), self.error_messages["unknown"]
+        for name in [name for name, said in messages.items() if said == [unknown]]:
+            if name in self.fields:
+                messages[name] = ["This field belongs to the server; leave it out."]
             else:
-                error.messages[name] = [  # type: ignore[index]
-                    f"There is no field {name!r}.{nearest(str(name), known)}"
-                    f" The fields are {', '.join(known)}."
-                ]
+                near = nearest(str(name), known)
+                messages[name] = [f"There is no field {name!r}.{near} Fields: {', '.join(known)}."]
+        error.messages = messages
+
+
+def _messages(error: ma.ValidationError) -> dict[str, Any]:
+    messages: dict[str, Any] = error.normalized_messages()  # type: ignore[no-untyped-call]
+    return messages
 
 
 def json_object() -> dict[str, Any]:
@@ -55,7 +57,7 @@ def load(schema: ma.Schema, body: Mapping[str, Any]) -> dict[str, Any]:
     try:
         return dict(schema.load(dict(body)))
     except ma.ValidationError as error:
-        found = list(pointers(error.normalized_messages()))
+        found = list(pointers(_messages(error)))
         raise Invalid(
             "; ".join(f"{item.pointer or 'body'}: {item.detail}" for item in found), errors=found
         ) from error
@@ -108,7 +110,7 @@ def _document(
         **documented.get("manual_doc", {}),
         "requestBody": {
             "required": True,
-            "content": {kind: {"schema": schema_class(partial=partial)}},
+            "content": {kind: {"schema": schema_class(partial=True) if partial else schema_class}},
         },
     }
     view._apidoc = documented  # type: ignore[attr-defined]
