@@ -91,27 +91,24 @@ def takes(schema_class: type[ma.Schema]) -> Callable[[Callable[P, R]], Callable[
             kwargs["body"] = load(schema_class(), json_object())
             return view(*args, **kwargs)
 
-        return _document(checked, schema_class, "application/json")
+        return document(checked, requestBody=_body(schema_class, "application/json"))
 
     return decorate
 
 
 def takes_patch(schema_class: type[ma.Schema]) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Document the merge-patch body of a PATCH; the view calls `patched` itself."""
-    return lambda view: _document(view, schema_class, "application/merge-patch+json", partial=True)
+    body = _body(schema_class(partial=True), "application/merge-patch+json")
+    return lambda view: document(view, requestBody=body)
 
 
-def _document(
-    view: Callable[P, R], schema_class: type[ma.Schema], kind: str, partial: bool = False
-) -> Callable[P, R]:
-    # flask-smorest merges `_apidoc["manual_doc"]` into the operation, as its own Blueprint.doc does
+def _body(schema: ma.Schema | type[ma.Schema], kind: str) -> dict[str, Any]:
+    return {"required": True, "content": {kind: {"schema": schema}}}
+
+
+def document(view: Callable[P, R], **operation: Any) -> Callable[P, R]:
+    """Add to what the OpenAPI document says of a view, as flask-smorest's Blueprint.doc does."""
     documented: dict[str, Any] = dict(getattr(view, "_apidoc", {}))
-    documented["manual_doc"] = {
-        **documented.get("manual_doc", {}),
-        "requestBody": {
-            "required": True,
-            "content": {kind: {"schema": schema_class(partial=True) if partial else schema_class}},
-        },
-    }
+    documented["manual_doc"] = documented.get("manual_doc", {}) | operation
     view._apidoc = documented  # type: ignore[attr-defined]
     return view
