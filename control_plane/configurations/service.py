@@ -8,7 +8,7 @@ from sqlalchemy import select
 from control_plane import work
 from control_plane.auth import RequestContext
 from control_plane.configurations.models import ConfigurationGroup
-from control_plane.database import db, transaction
+from control_plane.database import by_key, db, transaction
 from control_plane.datastores import catalogue
 from control_plane.datastores import service as datastores
 from control_plane.datastores.models import DatastoreVersion
@@ -29,9 +29,7 @@ def find(ctx: RequestContext, key: str) -> ConfigurationGroup:
 
 def _find(ctx: RequestContext, key: str) -> ConfigurationGroup | None:
     query = select(ConfigurationGroup).filter_by(project_id=ctx.project_id)
-    return db.session.scalar(
-        query.filter((ConfigurationGroup.name == key) | (ConfigurationGroup.id == key))
-    )
+    return db.session.scalar(query.filter(by_key(ConfigurationGroup, key)))
 
 
 def listing(
