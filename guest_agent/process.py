@@ -42,10 +42,15 @@ def spawn(
             extra_groups=[] if account else None,
         )
     process = psutil.Process(child.pid)
-    noted = pid_file.with_suffix(".new")
-    noted.write_text(json.dumps({"pid": child.pid, "created": process.create_time()}))
-    noted.replace(pid_file)
+    note(process, pid_file)
     return process
+
+
+def note(process: psutil.Process, pid_file: Path) -> None:
+    """Write into `pid_file` who the process is."""
+    noted = pid_file.with_suffix(".new")
+    noted.write_text(json.dumps({"pid": process.pid, "created": process.create_time()}))
+    noted.replace(pid_file)
 
 
 def find(pid_file: Path) -> psutil.Process | None:

@@ -124,6 +124,9 @@ class SeenConfiguration(TypedDict):
     pending_restart: list[PendingParameter]
     errors: dict[str, str]
     """Parameter name -> the engine's reason for refusing it."""
+    changed: NotRequired[list[str]]
+    """Parameters whose running value this call has changed. Between plugin and agent only: it tells
+    the agent of drift, which is reported in `repairs`."""
 
 
 class Report(TypedDict):
