@@ -6,8 +6,8 @@ import pwd
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 
+from guest_agent import files
 from guest_agent.engines.base import Account, Home
-from guest_agent.files import write_private
 
 FILE = "agent.json"
 
@@ -58,7 +58,9 @@ def forget_token(home: Path, token: str) -> None:
     path = home / FILE
     found = json.loads(path.read_text())
     if found.get("bootstrap_token") == token:
-        write_private(path, json.dumps({**found, "bootstrap_token": None}, indent=2) + "\n")
+        files.write(
+            path, json.dumps({**found, "bootstrap_token": None}, indent=2) + "\n", mode=0o600
+        )
 
 
 def account(name: str | None) -> Account | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from guest_agent.files import write_private
+from guest_agent import files
 from guest_agent.protocol import DesiredEngine, Directive
 
 FILE = "state.json"
@@ -59,7 +59,7 @@ class StateFile:
                 return
             self._state = state
             try:
-                write_private(self._path, json.dumps(dataclasses.asdict(state)))
+                files.write(self._path, json.dumps(dataclasses.asdict(state)), mode=0o600)
                 self._saved = True
             except OSError as error:
                 self._saved = False
