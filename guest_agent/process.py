@@ -44,6 +44,7 @@ def spawn(
         )
     process = psutil.Process(child.pid)
     note(process, pid_file)
+    child.returncode = 0  # it is watched by its pid; a Popen that is let go would complain
     return process
 
 
