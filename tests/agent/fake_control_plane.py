@@ -1,5 +1,6 @@
 """The agent's side of a control plane: a real HTTP server for one instance."""
 
+import contextlib
 import json
 import socket
 import threading
@@ -23,6 +24,7 @@ class ControlPlane:
         self.secrets_given = 0
         self.lose_register_answer = False
         self.gone = False
+        self.parks = True
         self.retry_after = "0"
         self.directive: dict[str, Any] | None = None
         self.reports: list[Report] = []
@@ -85,7 +87,8 @@ class ControlPlane:
             self._server.server_close()
             self._server = None
             for connection in list(self._connections):
-                connection.shutdown(socket.SHUT_RDWR)
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
 
     def want(self, directive: dict[str, Any]) -> None:
         with self.changed:
@@ -128,7 +131,8 @@ class ControlPlane:
             self.changed.notify_all()
             self.syncs_parked += 1
             self.changed.wait_for(
-                lambda: self.gone or self._news_for(body) or self._server is None, body["wait"]
+                lambda: self.gone or self._news_for(body) or self._server is None,
+                body["wait"] if self.parks else 0,
             )
             self.syncs_parked -= 1
             if self._server is None:
