@@ -25,7 +25,8 @@ _LOOK_SECONDS = 1.0
 """How often the agent looks whether the engine still runs."""
 _STABLE_SECONDS = 30
 """An engine that ran this long and then ended is started again without delay."""
-_STOP_SECONDS = 75
+_STOP_SECONDS = 10
+"""How long `stop` leaves it to the agent; then it ends that and stops the engine itself."""
 
 log = logging.getLogger(__name__)
 
@@ -69,12 +70,13 @@ class Agent:
         self._state = StateFile(home)
         self._sync = Sync(
             home,
+            known,
             self._state,
             on_directive=lambda: self._events.put(Event.DIRECTIVE),
             on_gone=lambda: self._events.put(Event.GONE),
         )
         self._converger = Converger(engine, self._state, self._sync.tell)
-        self._failures = Backoff(0.5, 60)
+        self._failures = Backoff(0.5, 30)
         self._tried_etag: str | None = None
         self._next_pass = 0.0
         self._up_since: float | None = None

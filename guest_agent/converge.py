@@ -44,6 +44,8 @@ class Converger:
         self._volume_seen = -float(_VOLUME_SECONDS)
         self._report = Report(
             protocol=PROTOCOL,
+            run="",
+            sequence=0,
             agent_version=__version__,
             etag=None,
             converged_etag=None,
@@ -233,4 +235,4 @@ def _start_facts(wanted: DesiredEngine) -> DesiredEngine:
 
 def _differences(before: DesiredEngine, wanted: DesiredEngine) -> list[str]:
     old, new = dict(before), dict(_start_facts(wanted))
-    return [name for name in new if old.get(name) != new[name]]
+    return [name for name in new if name in old and old[name] != new[name]]

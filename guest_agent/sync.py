@@ -9,14 +9,15 @@ request cannot be taken back safely; a second one can be sent, since no sync dep
 import logging
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
 from guest_agent import settings
 from guest_agent.backoff import Backoff
 from guest_agent.client import Client, ControlPlaneError, GoneError, UnauthorizedError
-from guest_agent.protocol import Report
-from guest_agent.settings import SettingsError
+from guest_agent.protocol import Directive, Report
+from guest_agent.settings import Settings, SettingsError
 from guest_agent.state import StateFile
 
 _PARK_SECONDS = 25.0
@@ -31,12 +32,14 @@ class Sync:
     def __init__(
         self,
         home: Path,
+        known: Settings,
         state: StateFile,
         *,
         on_directive: Callable[[], None],
         on_gone: Callable[[], None],
     ) -> None:
         self._home = home
+        self._known = known
         self._state = state
         self._on_directive = on_directive
         self._on_gone = on_gone
@@ -46,6 +49,10 @@ class Sync:
         self._sent = 0
         self._parked = False
         self._repairs: list[str] = []
+        self._run = uuid.uuid4().hex
+        self._sequence = 0
+        self._answered = 0
+        """Sequence of the newest sync whose answer was taken."""
 
     def start(self) -> None:
         """The threads end with the process."""
@@ -82,13 +89,12 @@ class Sync:
                     self._register(client)
                 pause = self._exchange(client, wait=_PARK_SECONDS)
                 backoff.reset()
-            except UnauthorizedError as error:
-                refused = self._bootstrap_token() is not None
-                self._rest(backoff, error)
-            except ControlPlaneError as error:
-                self._rest(backoff, error)
             except GoneError:
                 return self._on_gone()
+            except Exception as error:
+                if isinstance(error, UnauthorizedError):
+                    refused = self._bootstrap_token() is not None
+                self._rest(backoff, error)
             else:
                 with self._changed:
                     self._changed.wait_for(lambda: self._revision > self._sent, timeout=pause)
@@ -102,10 +108,10 @@ class Sync:
             try:
                 self._exchange(client, wait=0)
                 backoff.reset()
-            except ControlPlaneError as error:
-                self._rest(backoff, error)
             except GoneError:
                 return self._on_gone()
+            except Exception as error:
+                self._rest(backoff, error)
 
     def _exchange(self, client: Client, wait: float, timeout: float = 15) -> float:
         """One sync. Returns the seconds to pause before the next."""
@@ -116,9 +122,15 @@ class Sync:
             if self._report is None:
                 raise ControlPlaneError("there is nothing to report yet")
             repairs, self._repairs = self._repairs, []
-            held = self._state.now.directive
-            etag = held["etag"] if held else None
-            report: Report = {**self._report, "etag": etag, "repairs": repairs, "wait": wait}
+            self._sequence += 1
+            report: Report = {
+                **self._report,
+                "run": self._run,
+                "sequence": self._sequence,
+                "etag": self._etag(),
+                "repairs": repairs,
+                "wait": wait,
+            }
             before, self._sent = self._sent, self._revision
             self._parked = self._parked or wait > 0
         began = time.monotonic()
@@ -133,14 +145,30 @@ class Sync:
                     self._sent = before
                     self._repairs = repairs + self._repairs
                 self._changed.notify_all()
-        if answer.directive is not None and answer.directive["etag"] != etag:
-            log.info("new directive, generation %s", answer.directive["generation"])
-            self._state.update(directive=answer.directive)
-            self._on_directive()
+        if answer.directive is not None and self._take(answer.directive, report["sequence"]):
             return max(answer.pause, _CONVERGE_SECONDS)
         if time.monotonic() - began < 1:
             return max(answer.pause, 1.0)  # not parked: never in a tight circle
         return answer.pause
+
+    def _take(self, directive: Directive, sequence: int) -> bool:
+        """Keep the directive that answered a sync, if it is new.
+
+        The answer to an older sync than the one answered last may be older too, and must not undo
+        what the newer one asked for; the next sync tells.
+        """
+        with self._changed:
+            if sequence < self._answered or directive["etag"] == self._etag():
+                return False
+            self._answered = sequence
+            self._state.update(directive=directive)
+        log.info("new directive, generation %s", directive["generation"])
+        self._on_directive()
+        return True
+
+    def _etag(self) -> str | None:
+        directive = self._state.now.directive
+        return directive["etag"] if directive else None
 
     def _register(self, client: Client) -> None:
         token = self._bootstrap_token()
@@ -168,13 +196,18 @@ class Sync:
             log.warning("%s", error)
             return None
 
-    def _rest(self, backoff: Backoff, error: ControlPlaneError) -> None:
-        pause = max(backoff.next(), error.retry_after)
-        log.warning("%s; trying again in %.1f s", error, pause)
+    def _rest(self, backoff: Backoff, error: Exception) -> None:
+        """Wait after a failure. Whatever it was, a thread that ended would leave the agent deaf."""
+        pause = backoff.next()
+        if isinstance(error, ControlPlaneError):
+            pause = max(pause, error.retry_after)
+            log.warning("%s; trying again in %.1f s", error, pause)
+        else:
+            log.error("sync broke off; trying again in %.1f s", pause, exc_info=error)
         time.sleep(pause)
 
     def _client(self) -> Client:
-        known = settings.read(self._home)
+        known = self._known
         return Client(known.url, Path(known.ca) if known.ca else None, known.instance_id)
 
 
