@@ -177,10 +177,12 @@ def ensure(admin: Admin, user: DesiredUser) -> str | None:
 
 
 def _put_right(connection: Connection, role: int, privileges: frozenset[str]) -> list[str]:
-    name = users.name_of(connection, role)
     on_objects = grants.on_objects(privileges, connection.info.server_version)
     parameters: dict[str, Any] = {"role": role, "admin": ADMIN, **on_objects}
     deviating = [_Object(*row) for row in connection.execute(_DEVIATING, parameters).fetchall()]
+    if not deviating:
+        return []
+    name = users.name_of(connection, role)
     done: list[str] = []
     to_grant: dict[tuple[str, tuple[str, ...]], list[_Object]] = defaultdict(list)
     for each in deviating:

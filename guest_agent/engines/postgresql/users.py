@@ -42,6 +42,12 @@ def names(connection: Connection) -> list[str]:
     return [row[0] for row in rows]
 
 
+def name_of(connection: Connection, role: int) -> str:
+    """The role's name as this database reads it: names are bytes, its encoding may be another."""
+    row = connection.execute("SELECT pg_get_userbyid(%s::oid)", [role]).fetchone()
+    return str(row and row[0])
+
+
 def ensure(admin: Admin, user: DesiredUser) -> str | None:
     """Create the role, or put its verifier, attributes and memberships right."""
     name, verifier = user["name"], user["verifier"]
@@ -110,24 +116,23 @@ def drop(admin: Admin, name: str) -> str | None:
                 )
             )
         concerned = connection.execute(
-            "SELECT datname, pg_get_userbyid(datdba) FROM pg_database"
+            "SELECT datname, datdba FROM pg_database"
             " WHERE datallowconn AND (datname = %s OR oid IN (SELECT dbid FROM pg_shdepend"
             "   WHERE refclassid = 'pg_authid'::regclass AND refobjid = %s))",
             [ADMIN_DATABASE, role],
         ).fetchall()
         for database, owner in concerned:
-            _leave_database(admin, database, name, owner)
+            _leave_database(admin, database, role, owner)
         connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(identifier))
     return f"User {name}: dropped"
 
 
-def _leave_database(admin: Admin, database: str, name: str, heir: str) -> None:
+def _leave_database(admin: Admin, database: str, role: int, heir: int) -> None:
     """Hand over what the user owns there and take its privileges away."""
     with admin.session(database) as connection, connection.transaction():
-        connection.execute(
-            sql.SQL("REASSIGN OWNED BY {} TO {}").format(sql.Identifier(name), sql.Identifier(heir))
-        )
-        connection.execute(sql.SQL("DROP OWNED BY {} CASCADE").format(sql.Identifier(name)))
+        leaver, owner = (sql.Identifier(name_of(connection, each)) for each in (role, heir))
+        connection.execute(sql.SQL("REASSIGN OWNED BY {} TO {}").format(leaver, owner))
+        connection.execute(sql.SQL("DROP OWNED BY {} CASCADE").format(leaver))
 
 
 def _check(name: str) -> None:
