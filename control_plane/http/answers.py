@@ -1,0 +1,37 @@
+"""How a write is answered: status, ETag, Location."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Response, current_app, url_for
+
+from control_plane.database import Resource
+from control_plane.http.preconditions import set_etag
+from control_plane.upsert import Outcome
+
+
+def resource(row: Resource, body: Mapping[str, Any], status: int = 200) -> Response:
+    response: Response = current_app.json.response(body)
+    response.status_code = status
+    return set_etag(response, row)
+
+
+def written(
+    row: Resource,
+    body: Mapping[str, Any],
+    outcome: Outcome,
+    endpoint: str,
+    *,
+    later: bool = False,
+    **keys: str,
+) -> Response:
+    """The answer to a PUT or PATCH; `later`: the work goes on after it, so 202 instead of 200/201."""
+    done = 201 if outcome is Outcome.CREATED else 200
+    response = resource(row, body, 202 if later and outcome is not Outcome.UNCHANGED else done)
+    if outcome is Outcome.CREATED:
+        response.headers["Location"] = url_for(endpoint, **keys)
+    return response
+
+
+def gone() -> Response:
+    return Response(status=204)

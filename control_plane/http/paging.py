@@ -1,0 +1,53 @@
+"""Marker paging: `limit`, `marker` (the last name seen), `links`. The sort ends with a unique key."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import urlencode
+
+from flask import request
+
+from control_plane.errors import Invalid, nearest
+
+DEFAULT_LIMIT = 100
+MAX_LIMIT = 1000
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Page:
+    limit: int
+    marker: str | None
+
+    @classmethod
+    def of_request(cls) -> "Page":
+        text = request.args.get("limit", str(DEFAULT_LIMIT))
+        if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= MAX_LIMIT):
+            raise Invalid.field("?limit", f"{text!r} is not a whole number from 1 to {MAX_LIMIT}.")
+        return cls(int(text), request.args.get("marker"))
+
+    def answer(
+        self, rows: Sequence[T], marker_of: Callable[[T], str], dump: Callable[[T], Any]
+    ) -> dict[str, Any]:
+        """The list's body, given up to `limit` + 1 rows; the one too many says there is more."""
+        shown = rows[: self.limit]
+        links = []
+        if len(rows) > self.limit:
+            query = [(k, v) for k, v in request.args.items(multi=True) if k not in ("marker", "limit")]
+            query += [("limit", str(self.limit)), ("marker", marker_of(shown[-1]))]
+            links.append({"rel": "next", "href": f"{request.path}?{urlencode(query)}"})
+        return {"items": [dump(row) for row in shown], "links": links}
+
+
+def query_parameters(*known: str) -> dict[str, str]:
+    """The request's filters; a misspelt one is an error instead of being ignored."""
+    allowed = {*known, "limit", "marker"}
+    for name in request.args:
+        if name not in allowed:
+            raise Invalid.field(
+                f"?{name}",
+                f"There is no query parameter {name!r}.{nearest(name, allowed)}"
+                f" Known here: {', '.join(sorted(allowed))}.",
+            )
+    return {name: request.args[name] for name in known if name in request.args}
