@@ -34,7 +34,8 @@ class Settings:
         "", "SQLAlchemy URL of the state database. Empty: SQLite in `data_dir`."
     )
     bind: str = _setting(
-        "127.0.0.1:8779", "Address and port to listen on. Port 8779 is Trove's (the type `database`)."
+        "127.0.0.1:8779",
+        "Address and port to listen on. Port 8779 is Trove's (the type `database`).",
     )
     workers: int = _setting(1, "gunicorn worker processes.")
     threads: int = _setting(40, "Threads per worker process.")
@@ -45,7 +46,9 @@ class Settings:
     )
     runner_threads: int = _setting(4, "How many instances are reconciled at once in a process.")
     sweep_seconds: float = _setting(5.0, "Seconds between two sweeps for instances that are due.")
-    cloud: str = _setting("local", "Where instances run: `local` or `noop` (keeps books, runs nothing).")
+    cloud: str = _setting(
+        "local", "Where instances run: `local` or `noop` (keeps books, runs nothing)."
+    )
     agent_url: str = _setting(
         "", "URL at which agents reach this control plane. Empty: `http://` and `bind`."
     )
@@ -98,7 +101,9 @@ def _read_file(path: Path) -> dict[str, str]:
     try:
         lines = path.read_text().splitlines()
     except OSError as error:
-        raise SettingsError(f"COFFRET_CONFIG names {path}, which cannot be read: {error}.") from error
+        raise SettingsError(
+            f"COFFRET_CONFIG names {path}, which cannot be read: {error}."
+        ) from error
     pairs = {}
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.lstrip().startswith("#"):

@@ -118,9 +118,7 @@ def delete(
         return row
 
 
-def _check(
-    instance: Instance, name: str, columns: Mapping[str, Any], row: Database | None
-) -> None:
+def _check(instance: Instance, name: str, columns: Mapping[str, Any], row: Database | None) -> None:
     version = instance.datastore_version
     manager = MANAGERS[version.datastore.manager]
     manager.check_database(name)
@@ -167,7 +165,8 @@ def _check_character_set(
     if collation not in choices:
         where = f" of character set {character_set!r}" if character_set else ""
         raise Invalid.field(
-            "/collation", f"There is no collation {collation!r}{where}.{nearest(collation, choices)}"
+            "/collation",
+            f"There is no collation {collation!r}{where}.{nearest(collation, choices)}",
         )
 
 

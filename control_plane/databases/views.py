@@ -67,9 +67,7 @@ class DatabaseByName(MethodView):
         return self._put(instance, database, patched(schema, row))
 
     def _put(self, instance: str, database: str, body: dict[str, Any]) -> Response:
-        row, outcome = service.put(
-            context(), instance, database, body, preconditions.of_request()
-        )
+        row, outcome = service.put(context(), instance, database, body, preconditions.of_request())
         return answers.written(
             row, schema.dump(row), outcome, "databases.DatabaseByName", later=True,
             instance=instance, database=row.name,

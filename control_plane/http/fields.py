@@ -77,9 +77,7 @@ class StatusSchema(ma.Schema):
     """What every status has."""
 
     phase = ma.fields.String(metadata={"description": "Where the resource is, in Trove's words."})
-    ready = ma.fields.Boolean(
-        metadata={"description": "Whether what is seen is what is wanted."}
-    )
+    ready = ma.fields.Boolean(metadata={"description": "Whether what is seen is what is wanted."})
     reconciling = ma.fields.Boolean(metadata={"description": "Whether work on it goes on."})
     observed_generation = ma.fields.Integer(
         metadata={"description": "The generation that the status speaks of."}

@@ -86,7 +86,9 @@ def register(app: Flask) -> None:
         status = error.code or 500
         phrase = HTTPStatus(status).phrase
         response = problem(
-            status, phrase.lower().replace(" ", "_").replace("-", "_"), phrase,
+            status,
+            phrase.lower().replace(" ", "_").replace("-", "_"),
+            phrase,
             error.description or phrase,
         )
         for name, value in error.get_headers():

@@ -37,6 +37,11 @@ class FakeEngine(Engine):
         return self.home.run / "fake.pid"
 
     @property
+    def pid(self) -> int | None:
+        found = process.find(self.pid_file)
+        return found.pid if found else None
+
+    @property
     def contents(self) -> dict[str, Any]:
         try:
             found: dict[str, Any] = json.loads((self.home.data / "contents.json").read_text())

@@ -2,76 +2,24 @@
 
 import json
 import os
-import pwd
 import signal
 import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from agent_home import FAKE_AGENT, Guest, running, until
 from fake_control_plane import ControlPlane
 from fake_engine import FakeEngine, database, directive, user
 
-from guest_agent import process
-from guest_agent.engines.base import Home
-
-PROGRAM = Path(__file__).with_name("fake_engine.py")
+from guest_agent.engines.base import Account, Home
 
 
-class Guest:
-    """A home with agent.json, and the agents started in it."""
-
-    def __init__(self, home: Path, plane: ControlPlane) -> None:
-        self.home = home
-        self.settings = {
-            "url": plane.url,
-            "ca": None,
-            "instance_id": "i-1",
-            "bootstrap_token": "token-1",
-            "manager": "fake",
-            "data": str(home / "data"),
-            "run": str(home / "run"),
-            "binaries": None,
-            "account": "nobody" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name,
-            "drift_seconds": 0.5,
-        }
-        self.write()
-        self.engine = FakeEngine(Home(home / "data", home / "run", None, None))
-        self.agents: list[subprocess.Popen[bytes]] = []
-
-    def write(self, **changes: Any) -> None:
-        self.settings |= changes
-        (self.home / "agent.json").write_text(json.dumps(self.settings))
-
-    def start(self) -> subprocess.Popen[bytes]:
-        with (self.home / "log").open("ab") as log:
-            agent = subprocess.Popen(
-                [sys.executable, PROGRAM, "run", "--home", self.home], stdout=log, stderr=log
-            )
-        self.agents.append(agent)
-        return agent
-
-    def stop(self) -> int:
-        command = [sys.executable, PROGRAM, "stop", "--home", self.home]
-        return subprocess.run(command, timeout=20, capture_output=True).returncode
-
-    @property
-    def log(self) -> str:
-        return (self.home / "log").read_text()
-
-    @property
-    def state(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads((self.home / "state.json").read_text())
-        return found
-
-    @property
-    def engine_pid(self) -> int | None:
-        found = process.find(self.engine.pid_file)
-        return found.pid if found else None
+class FakeGuest(Guest):
+    engine: FakeEngine
 
 
 @pytest.fixture
@@ -82,30 +30,15 @@ def plane() -> Iterator[ControlPlane]:
 
 
 @pytest.fixture
-def guest(tmp_path: Path, plane: ControlPlane) -> Iterator[Guest]:
-    guest = Guest(tmp_path, plane)
+def guest(tmp_path: Path, plane: ControlPlane, account: Account | None) -> Iterator[FakeGuest]:
+    engine = FakeEngine(Home(tmp_path / "data", tmp_path / "run", None, account))
+    guest = FakeGuest(tmp_path, plane, engine, FAKE_AGENT)
     yield guest
-    for agent in guest.agents:
-        agent.kill()
-        agent.wait()
-    guest.engine.stop()
-
-
-def until(holds: Callable[[], object], timeout: float = 10) -> None:
-    deadline = time.monotonic() + timeout
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come to hold"
-        time.sleep(0.02)
-
-
-def running(etag: str) -> Callable[[Any], bool]:
-    return lambda report: (
-        report["engine"]["state"] == "running" and report["converged_etag"] == etag
-    )
+    guest.close()
 
 
 def test_an_agent_registers_once_and_its_token_leaves_the_disk(
-    guest: Guest, plane: ControlPlane
+    guest: FakeGuest, plane: ControlPlane
 ) -> None:
     guest.start()
     first = plane.wait_for(lambda report: True)
@@ -122,7 +55,7 @@ def test_an_agent_registers_once_and_its_token_leaves_the_disk(
 
 
 def test_a_lost_answer_to_register_is_mended_by_a_new_token(
-    guest: Guest, plane: ControlPlane
+    guest: FakeGuest, plane: ControlPlane
 ) -> None:
     plane.lose_register_answer = True
     guest.start()
@@ -135,7 +68,7 @@ def test_a_lost_answer_to_register_is_mended_by_a_new_token(
     assert guest.state["secret"] == "secret-2"
 
 
-def test_a_refused_secret_is_replaced_by_a_new_token(guest: Guest, plane: ControlPlane) -> None:
+def test_a_refused_secret_is_replaced_by_a_new_token(guest: FakeGuest, plane: ControlPlane) -> None:
     plane.want(directive("a"))
     guest.start()
     plane.wait_for(running("a"))
@@ -148,7 +81,7 @@ def test_a_refused_secret_is_replaced_by_a_new_token(guest: Guest, plane: Contro
 
 
 def test_a_new_directive_is_made_true_and_reported_while_no_sync_circles(
-    guest: Guest, plane: ControlPlane
+    guest: FakeGuest, plane: ControlPlane
 ) -> None:
     plane.want(directive("a"))
     guest.start()
@@ -168,7 +101,7 @@ def test_a_new_directive_is_made_true_and_reported_while_no_sync_circles(
 
 
 def test_the_pause_that_the_control_plane_asks_for_is_kept_but_for_news(
-    guest: Guest, plane: ControlPlane
+    guest: FakeGuest, plane: ControlPlane
 ) -> None:
     plane.parks = False
     plane.retry_after = "60"
@@ -178,21 +111,21 @@ def test_the_pause_that_the_control_plane_asks_for_is_kept_but_for_news(
     syncs = len(plane.reports)
     time.sleep(1.5)
     assert len(plane.reports) == syncs
-    pid = guest.engine_pid
+    pid = guest.engine.pid
     assert pid
     os.kill(pid, signal.SIGKILL)
     plane.wait_for(lambda report: report["engine"]["restarts"] == 2, 3)
 
 
 def test_an_engine_that_dies_while_the_sync_is_parked_is_started_and_reported(
-    guest: Guest, plane: ControlPlane
+    guest: FakeGuest, plane: ControlPlane
 ) -> None:
     plane.want(directive("a"))
     guest.write(drift_seconds=60)
     guest.start()
     plane.wait_for(running("a"))
     until(lambda: plane.syncs_parked)
-    pid = guest.engine_pid
+    pid = guest.engine.pid
     assert pid
     os.kill(pid, signal.SIGKILL)
     began = time.monotonic()
@@ -201,13 +134,15 @@ def test_an_engine_that_dies_while_the_sync_is_parked_is_started_and_reported(
         lambda report: report["engine"]["restarts"] == 2 and running("a")(report)
     )
     assert time.monotonic() - began < 2.5
-    assert guest.engine_pid not in (None, pid)
+    assert guest.engine.pid not in (None, pid)
     told = [sentence for each in plane.reports for sentence in each["repairs"]]
     assert told == ["Started fake again after it had ended by itself."]
     assert report["engine"]["message"] == ""
 
 
-def test_drift_is_reported_once_while_the_sync_is_parked(guest: Guest, plane: ControlPlane) -> None:
+def test_drift_is_reported_once_while_the_sync_is_parked(
+    guest: FakeGuest, plane: ControlPlane
+) -> None:
     plane.want(directive("a", databases=[database("app")]))
     guest.start()
     plane.wait_for(running("a"))
@@ -222,17 +157,17 @@ def test_drift_is_reported_once_while_the_sync_is_parked(guest: Guest, plane: Co
 
 
 def test_repairs_made_while_the_control_plane_was_away_are_reported_later(
-    guest: Guest, plane: ControlPlane
+    guest: FakeGuest, plane: ControlPlane
 ) -> None:
     plane.want(directive("a", databases=[database("app")]))
     guest.start()
     plane.wait_for(running("a"))
     plane.down()
-    pid = guest.engine_pid
+    pid = guest.engine.pid
     guest.engine.write(databases={})
     until(lambda: guest.engine.contents["databases"])
     until(lambda: "cannot reach" in guest.log)
-    assert guest.engine_pid == pid
+    assert guest.engine.pid == pid
     plane.up()
     plane.want(directive("b"))
     plane.wait_for(running("b"))
@@ -241,59 +176,59 @@ def test_repairs_made_while_the_control_plane_was_away_are_reported_later(
 
 
 def test_an_agent_starts_its_engine_from_memory_with_the_control_plane_away(
-    guest: Guest, plane: ControlPlane
+    guest: FakeGuest, plane: ControlPlane
 ) -> None:
     plane.want(directive("a"))
     first = guest.start()
     plane.wait_for(running("a"))
     first.terminate()
     assert first.wait(10) == 0
-    assert guest.engine_pid is None
+    assert guest.engine.pid is None
     plane.down()
     guest.start()
-    until(lambda: guest.engine_pid)
+    until(lambda: guest.engine.pid)
     plane.up()
     plane.wait_for(lambda report: report["engine"]["restarts"] == 2 and running("a")(report))
 
 
 def test_a_killed_agents_engine_is_found_again_and_not_started_twice(
-    guest: Guest, plane: ControlPlane
+    guest: FakeGuest, plane: ControlPlane
 ) -> None:
     plane.want(directive("a", databases=[database("app")]))
     first = guest.start()
     plane.wait_for(running("a"))
-    pid = guest.engine_pid
+    pid = guest.engine.pid
     first.kill()
     first.wait()
     plane.reports.clear()
     guest.start()
     report = plane.wait_for(running("a"))
-    assert guest.engine_pid == pid
+    assert guest.engine.pid == pid
     assert report["engine"]["restarts"] == 1
     assert plane.secrets_given == 1
     assert all(each["engine"]["state"] == "running" for each in plane.reports)
 
 
-def test_sigterm_stops_the_engine_and_says_so(guest: Guest, plane: ControlPlane) -> None:
+def test_sigterm_stops_the_engine_and_says_so(guest: FakeGuest, plane: ControlPlane) -> None:
     plane.want(directive("a"))
     agent = guest.start()
     plane.wait_for(running("a"))
     agent.terminate()
     assert agent.wait(10) == 0
-    assert guest.engine_pid is None
+    assert guest.engine.pid is None
     assert plane.reports[-1]["engine"]["state"] == "stopped"
 
 
-def test_sigusr2_leaves_the_engine_to_the_next_agent(guest: Guest, plane: ControlPlane) -> None:
+def test_sigusr2_leaves_the_engine_to_the_next_agent(guest: FakeGuest, plane: ControlPlane) -> None:
     plane.want(directive("a"))
     agent = guest.start()
     plane.wait_for(running("a"))
     agent.send_signal(signal.SIGUSR2)
     assert agent.wait(10) == 0
-    assert guest.engine_pid is not None
+    assert guest.engine.pid is not None
 
 
-def test_a_gone_instance_stops_for_good(guest: Guest, plane: ControlPlane) -> None:
+def test_a_gone_instance_stops_for_good(guest: FakeGuest, plane: ControlPlane) -> None:
     plane.want(directive("a"))
     agent = guest.start()
     plane.wait_for(running("a"))
@@ -301,15 +236,15 @@ def test_a_gone_instance_stops_for_good(guest: Guest, plane: ControlPlane) -> No
         plane.gone = True
         plane.changed.notify_all()
     assert agent.wait(10) == 0
-    assert guest.engine_pid is None
+    assert guest.engine.pid is None
     assert guest.start().wait(10) == 0
-    assert guest.engine_pid is None
+    assert guest.engine.pid is None
     assert guest.engine.contents["starts"] == [512]
 
 
 @pytest.mark.parametrize("how", ["alive", "killed", "never started"])
 def test_stop_ends_agent_and_engine_however_they_are(
-    guest: Guest, plane: ControlPlane, how: str
+    guest: FakeGuest, plane: ControlPlane, how: str
 ) -> None:
     if how != "never started":
         plane.want(directive("a"))
@@ -320,20 +255,22 @@ def test_stop_ends_agent_and_engine_however_they_are(
         assert guest.stop() == 0
         assert agent.wait(1) == (0 if how == "alive" else -signal.SIGKILL)
     assert guest.stop() == 0
-    assert guest.engine_pid is None
+    assert guest.engine.pid is None
 
 
-def test_a_second_agent_of_a_home_leaves_with_a_sentence(guest: Guest, plane: ControlPlane) -> None:
+def test_a_second_agent_of_a_home_leaves_with_a_sentence(
+    guest: FakeGuest, plane: ControlPlane
+) -> None:
     plane.want(directive("a"))
     guest.start()
     plane.wait_for(running("a"))
     assert guest.start().wait(10) == 0
     assert "another agent is at work" in guest.log
-    assert guest.engine_pid is not None
+    assert guest.engine.pid is not None
 
 
 def test_an_engine_that_cannot_start_is_tried_again_and_at_once_with_a_new_directive(
-    guest: Guest, plane: ControlPlane
+    guest: FakeGuest, plane: ControlPlane
 ) -> None:
     plane.want(directive("a", parameters={"crash": "1"}))
     guest.start()
@@ -349,9 +286,9 @@ def test_an_engine_that_cannot_start_is_tried_again_and_at_once_with_a_new_direc
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root could run the engine as root")
-@pytest.mark.parametrize("account", [None, "root", "no-such-account"])
-def test_as_root_an_account_for_the_engine_is_demanded(guest: Guest, account: str | None) -> None:
-    guest.write(account=account)
+@pytest.mark.parametrize("name", [None, "root", "no-such-account"])
+def test_as_root_an_account_for_the_engine_is_demanded(guest: FakeGuest, name: str | None) -> None:
+    guest.write(account=name)
     assert guest.start().wait(10) == 1
     assert "account" in guest.log
     assert "Traceback" not in guest.log
@@ -365,7 +302,9 @@ def test_as_root_an_account_for_the_engine_is_demanded(guest: Guest, account: st
         ('{"url": "http://x"}', "lacks instance_id"),
     ],
 )
-def test_unusable_settings_are_refused_with_a_sentence(guest: Guest, text: str, said: str) -> None:
+def test_unusable_settings_are_refused_with_a_sentence(
+    guest: FakeGuest, text: str, said: str
+) -> None:
     (guest.home / "agent.json").write_text(text)
     assert guest.start().wait(10) == 1
     assert said in guest.log
@@ -383,7 +322,7 @@ def test_a_catalogue_is_printed_sorted_from_a_throw_away_engine() -> None:
         capture_output=True,
         text=True,
         check=True,
-        env={**os.environ, "PYTHONPATH": f"{PROGRAM.parent}:{os.environ.get('PYTHONPATH', '')}"},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     catalogue = json.loads(done.stdout)
     assert list(catalogue) == sorted(catalogue)
