@@ -1,7 +1,7 @@
 """The rules of databases. Knows nothing of HTTP."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import select
@@ -14,6 +14,7 @@ from control_plane.errors import Invalid, NotFound, nearest
 from control_plane.events import service as events
 from control_plane.instances import service as instances
 from control_plane.instances.models import Instance
+from control_plane.instances.status import connection_uri
 from control_plane.upsert import NONE, Outcome, Preconditions, assign, refuse_while_deleting
 from control_plane.users.models import User
 
@@ -27,7 +28,10 @@ class UnmanagedDatabase:
     character_set: str | None
     collation: str | None
     owner: str | None
-    status: dict[str, Any] = field(default_factory=lambda: {"managed": False, "ready": True})
+
+    @property
+    def status(self) -> dict[str, Any]:
+        return {"managed": False, "uri": connection_uri(self.instance, self.name)}
 
 
 def find(ctx: RequestContext, instance_key: str, key: str) -> Database:
@@ -35,9 +39,7 @@ def find(ctx: RequestContext, instance_key: str, key: str) -> Database:
     instance = instances.find(ctx, instance_key)
     if (row := _find(instance, key)) is None:
         names = db.session.scalars(select(Database.name).filter_by(instance_id=instance.id))
-        raise NotFound(
-            f"The instance {instance.name!r} has no database {key!r}.{nearest(key, names)}"
-        )
+        raise NotFound(f"The instance {instance.name!r} has no database {key!r}.{nearest(key, names)}")
     return row
 
 
@@ -55,7 +57,7 @@ def listing(
         mine.filter(Database.name > marker).order_by(Database.name).limit(limit)
     ).all()
     known = set(db.session.scalars(mine.with_only_columns(Database.name)))
-    unmanaged = [
+    unmanaged: list[Database | UnmanagedDatabase] = [
         UnmanagedDatabase(instance=instance, **seen)
         for seen in instance.report.get("seen_databases", [])
         if seen["name"] not in known and seen["name"] > marker

@@ -5,12 +5,14 @@ from flask.views import MethodView
 from flask_smorest import Blueprint
 
 from control_plane.auth import Role, context, require
+from control_plane.database import transaction
 from control_plane.databases import service
 from control_plane.databases.models import Database
 from control_plane.databases.schemas import DatabaseListSchema, DatabaseSchema
 from control_plane.http import answers, preconditions
 from control_plane.http.bodies import patched, takes, takes_patch
-from control_plane.http.paging import Page, query_parameters
+from control_plane.http.paging import Page
+from control_plane.http.queries import PAGED, takes_query
 from control_plane.http.waiting import wait_for
 from control_plane.instances import service as instances
 
@@ -27,23 +29,21 @@ schema = DatabaseSchema()
 class Databases(MethodView):
     @blueprint.response(200, DatabaseListSchema)
     @require(Role.READER)
-    def get(self, instance: str) -> Any:
+    @takes_query(*PAGED)
+    def get(self, instance: str) -> Response:
         """List the instance's databases, unmanaged ones included"""
-        query_parameters()
         page = Page.of_request()
-        rows = service.listing(
-            instances.find(context(), instance), page.marker or "", page.limit + 1
-        )
-        return answers.listing(page, rows, lambda row: row.name, schema.dump)
+        rows = service.listing(instances.find(context(), instance), page.marker or "", page.limit + 1)
+        return page.answer(rows, lambda row: row.name, schema.dump)
 
 
 @blueprint.route("/<database>")
 class DatabaseByName(MethodView):
     @blueprint.response(200, DatabaseSchema)
     @require(Role.READER)
+    @takes_query("wait_for", "timeout")
     def get(self, instance: str, database: str) -> Response:
         """Show a database"""
-        query_parameters("wait_for", "timeout")
         row = wait_for(
             lambda row: row.instance_id,
             lambda: service.find(context(), instance, database),
@@ -63,8 +63,9 @@ class DatabaseByName(MethodView):
     @takes_patch(DatabaseSchema)
     def patch(self, instance: str, database: str) -> Response:
         """Change a database by JSON merge-patch"""
-        row = service.find(context(), instance, database)
-        return self._put(instance, database, patched(schema, row))
+        with transaction():
+            row = service.find(context(), instance, database)
+            return self._put(instance, database, patched(schema, row))
 
     def _put(self, instance: str, database: str, body: dict[str, Any]) -> Response:
         row, outcome = service.put(context(), instance, database, body, preconditions.of_request())

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import marshmallow as ma
 from flask import Response, current_app, url_for
 
 from control_plane.database import Resource
@@ -11,9 +12,7 @@ from control_plane.upsert import Outcome
 
 
 def resource(row: Resource, body: Mapping[str, Any], status: int = 200) -> Response:
-    response: Response = current_app.json.response(body)
-    response.status_code = status
-    return set_etag(response, row)
+    return set_etag(plain(body, status), row)
 
 
 def written(
@@ -29,9 +28,15 @@ def written(
     done = 201 if outcome is Outcome.CREATED else 200
     response = resource(row, body, 202 if later and outcome is not Outcome.UNCHANGED else done)
     if outcome is Outcome.CREATED:
-        response.headers["Location"] = url_for(endpoint, **keys)
+        response.headers["Location"] = url_for(endpoint, **keys)  # type: ignore[arg-type]
     return response
 
 
-def gone() -> Response:
-    return Response(status=204)
+def deleting(row: Resource | None, schema: ma.Schema) -> Response:
+    """The answer to a DELETE: 202 with the resource while it goes, 204 when there is none."""
+    return Response(status=204) if row is None else resource(row, schema.dump(row), 202)
+
+
+def plain(body: Mapping[str, Any], status: int = 200) -> Response:
+    """What has no ETag."""
+    return Response(current_app.json.dumps(body), status, mimetype="application/json")

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
-from flask import request
+from flask import Response, request
 
-from control_plane.errors import Invalid, nearest
+from control_plane.errors import Invalid
+from control_plane.http import answers
 
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 1000
@@ -29,8 +30,8 @@ class Page:
 
     def answer(
         self, rows: Sequence[T], marker_of: Callable[[T], str], dump: Callable[[T], Any]
-    ) -> dict[str, Any]:
-        """The list's body, given up to `limit` + 1 rows; the one too many says there is more."""
+    ) -> Response:
+        """The list's answer, given up to `limit` + 1 rows; the one too many says there is more."""
         shown = rows[: self.limit]
         links = []
         if len(rows) > self.limit:
@@ -39,17 +40,4 @@ class Page:
             ]
             query += [("limit", str(self.limit)), ("marker", marker_of(shown[-1]))]
             links.append({"rel": "next", "href": f"{request.path}?{urlencode(query)}"})
-        return {"items": [dump(row) for row in shown], "links": links}
-
-
-def query_parameters(*known: str) -> dict[str, str]:
-    """The request's filters; a misspelt one is an error instead of being ignored."""
-    allowed = {*known, "limit", "marker"}
-    for name in request.args:
-        if name not in allowed:
-            raise Invalid.field(
-                f"?{name}",
-                f"There is no query parameter {name!r}.{nearest(name, allowed)}"
-                f" Known here: {', '.join(sorted(allowed))}.",
-            )
-    return {name: request.args[name] for name in known if name in request.args}
+        return answers.plain({"items": [dump(row) for row in shown], "links": links})

@@ -44,10 +44,7 @@ def problem(
         body["errors"] = listed
     if request_id := g.get("request_id"):
         body["request_id"] = request_id
-    response = current_app.json.response(body | extra)
-    response.status_code = status
-    response.content_type = PROBLEM_TYPE
-    return response
+    return Response(current_app.json.dumps(body | extra), status, content_type=PROBLEM_TYPE)
 
 
 def pointers(messages: Any, path: str = "") -> Iterator[errors.FieldError]:
@@ -72,9 +69,7 @@ def register(app: Flask) -> None:
     @app.errorhandler(errors.CoffretError)
     def coffret_error(error: errors.CoffretError) -> Response:
         status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
-        response = problem(
-            status, error.code, error.title, error.detail, error.errors, **error.extra
-        )
+        response = problem(status, error.code, error.title, error.detail, error.errors, **error.extra)
         if retry_after := getattr(error, "retry_after", None):
             response.headers["Retry-After"] = str(retry_after)
         if status == HTTPStatus.UNAUTHORIZED:

@@ -5,6 +5,7 @@ from typing import Protocol
 from flask import current_app
 
 from control_plane.database import after_commit
+from control_plane.work.changes import Changes
 
 
 class Runner(Protocol):
@@ -17,3 +18,9 @@ def request(instance_id: str, delay: float = 0) -> None:
     """Ask for a reconcile of the instance, once the current transaction has committed."""
     runner: Runner = current_app.extensions["coffret_runner"]
     after_commit(lambda: runner.request(instance_id, delay))
+
+
+def announce(instance_id: str) -> None:
+    """Wake those who wait for the instance, once the current transaction has committed."""
+    changes: Changes = current_app.extensions["coffret_changes"]
+    after_commit(lambda: changes.announce(instance_id))
