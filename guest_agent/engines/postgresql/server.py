@@ -131,12 +131,14 @@ class Server:
         """Fast shutdown: sessions are ended, a checkpoint is written; immediate when that hangs."""
         if not (running := self.process()):
             return
+        deadline = time.monotonic() + _STOP_PATIENCE
         with contextlib.suppress(psutil.NoSuchProcess):
             running.send_signal(signal.SIGINT)
-            try:
-                running.wait(_STOP_PATIENCE)
-            except psutil.TimeoutExpired:
+        while self.process():
+            if time.monotonic() > deadline:
                 process.stop(running, signal.SIGQUIT, 30)
+                return
+            time.sleep(_POLL)
 
     def trim_log(self) -> None:
         """Keep the log from filling the volume: past 32 MiB, its last 4 MiB are put aside."""
