@@ -324,7 +324,13 @@ def test_a_parameter_that_needs_a_restart_is_pending_until_then(
 
 def test_refused_parameters_are_reported_and_the_others_applied(managed: Managed) -> None:
     seen = managed.apply(
-        work_mem="11MB", nonsense="1", wal_level="loud", TimeZone="Mars", port="1", **{"a b": "c"}
+        work_mem="11MB",
+        nonsense="1",
+        wal_level="loud",
+        TimeZone="Mars",
+        port="1",
+        include="/etc/passwd",
+        **{"a b": "c"},
     )
     assert seen["errors"] == {
         "nonsense": 'unrecognized configuration parameter "nonsense"',
@@ -332,6 +338,7 @@ def test_refused_parameters_are_reported_and_the_others_applied(managed: Managed
         "Available values: minimal, replica, logical.",
         "TimeZone": 'invalid value for parameter "TimeZone": "Mars"',
         "port": "port is set by Coffret itself",
+        "include": "include is set by Coffret itself",
         "a b": '"a b" is no parameter name',
     }
     assert not seen["in_sync"]
@@ -366,6 +373,17 @@ def test_configuration_changed_by_hand_is_undone(managed: Managed) -> None:
     assert managed.apply(work_mem="9MB")["changed"] == []
     assert managed.by_hand("SHOW work_mem") == [("9MB",)]
     assert managed.by_hand("SHOW fsync") == [("on",)]
+
+
+def test_an_agent_locked_out_by_hand_lets_itself_in_again(managed: Managed) -> None:
+    rules = data_directory(managed.engine.home) / "pg_hba.conf"
+    rules.write_text("local all all reject\nhost all all all trust\n")
+    managed.by_hand("SELECT pg_reload_conf()")
+    time.sleep(0.2)
+    with pytest.raises(psycopg.OperationalError):
+        managed.by_hand("SELECT 1")
+    assert managed.apply()["in_sync"]
+    managed.engine.health()
 
 
 def test_a_reload_that_a_killed_agent_did_not_ask_for_is_made_up(managed: Managed) -> None:
@@ -682,6 +700,8 @@ def test_grants_that_cannot_be_are_refused(managed: Managed) -> None:
         managed.engine.ensure_grants(user("app", nowhere=["SELECT"]))
     with pytest.raises(EngineError, match="no privilege FLY; one of ALL, CONNECT"):
         managed.engine.ensure_grants(user("app", nowhere=["FLY"]))
+    with pytest.raises(EngineError, match="own database"):
+        managed.engine.ensure_grants(user("app", postgres=["CONNECT"]))
     with pytest.raises(EngineError, match="User ghost does not exist"):
         managed.engine.ensure_grants(user("ghost"))
 

@@ -132,6 +132,8 @@ class Configuration:
         try:
             while True:
                 taken = {name: value for name, value in parameters.items() if name not in refused}
+                if not taken:
+                    break
                 files.write(trial, render(taken), self._home.account)
                 found = self._read_by_engine(trial, binaries)
                 known = {name: found[name.lower()] for name in taken if name.lower() in found}
