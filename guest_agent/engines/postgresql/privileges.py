@@ -156,6 +156,10 @@ def ensure(admin: Admin, user: DesiredUser) -> str | None:
     """Make the user's privileges exactly the wanted ones in all databases."""
     name = user["name"]
     wanted = grants.normalised(user["grants"])
+    if own := sorted(OWN_DATABASES & set(wanted)):
+        raise EngineError(
+            f"{', '.join(own)} is PostgreSQL's own database; nothing is granted there"
+        )
     with admin.session() as connection:
         row = connection.execute("SELECT oid FROM pg_roles WHERE rolname = %s", [name]).fetchone()
         if row is None:
