@@ -1,0 +1,52 @@
+"""The engines' programs: where they are, and running one to its end."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from guest_agent.engines.base import Account, EngineError
+
+
+def find(name: str, folders: Iterable[Path]) -> Path | None:
+    """The program `name` in the first of `folders` that has it, else on PATH."""
+    for folder in folders:
+        if os.access(folder / name, os.X_OK):
+            return folder / name
+    found = shutil.which(name)
+    return Path(found) if found else None
+
+
+def refuse_root(account: Account | None) -> None:
+    """Raise EngineError where an engine would run as root."""
+    if (account.uid if account else os.geteuid()) == 0:
+        raise EngineError("an engine never runs as root: name an unprivileged account for it")
+
+
+def run(
+    command: Sequence[str | Path],
+    account: Account | None,
+    *,
+    text: str = "",
+    cwd: Path | None = None,
+    timeout: float = 60,
+) -> subprocess.CompletedProcess[str]:
+    """Run a program as `account` with `text` on its input; both its outputs are caught as one."""
+    try:
+        return subprocess.run(
+            [str(part) for part in command],
+            input=text,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            cwd=cwd or "/",
+            timeout=timeout,
+            user=account.uid if account else None,
+            group=account.gid if account else None,
+            extra_groups=[] if account else None,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise EngineError(f"{Path(command[0]).name} could not be run: {error}") from error
