@@ -6,6 +6,9 @@ import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import psutil
+
+from guest_agent import process
 from guest_agent.engines.base import Account, EngineError
 
 
@@ -50,3 +53,37 @@ def run(
         )
     except (OSError, subprocess.SubprocessError) as error:
         raise EngineError(f"{Path(command[0]).name} could not be run: {error}") from error
+
+
+def running(noted: Path, own: Path, folder: Path) -> psutil.Process | None:
+    """The engine that works in `folder`: as noted when we started it, else by its own pid file."""
+    if found := process.find(noted):
+        return found
+    try:
+        found = psutil.Process(int(own.read_text()))
+        ours = found.cwd() == str(folder.resolve())
+        return found if ours and found.status() != psutil.STATUS_ZOMBIE else None
+    except (OSError, ValueError, psutil.Error):
+        return None
+
+
+def start(
+    command: Sequence[str | Path], *, pid_file: Path, log: Path, account: Account | None, cwd: Path
+) -> psutil.Process:
+    """Spawn an engine with a fresh log; the log of the start before stays beside it."""
+    refuse_root(account)
+    if log.exists():
+        log.replace(log.with_name(f"{log.name}.1"))
+    try:
+        return process.spawn(command, pid_file=pid_file, log=log, account=account, cwd=cwd)
+    except (OSError, subprocess.SubprocessError, psutil.Error) as error:
+        raise EngineError(f"{Path(command[0]).name} could not be started: {error}") from error
+
+
+def died(started: psutil.Process) -> bool:
+    """Whether a process is gone, also one that only waits for its parent to notice."""
+    process.reap(started.pid)
+    try:
+        return not started.is_running() or started.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True

@@ -107,18 +107,13 @@ class Valkey(Engine):
             self._let_in_the_agent()
 
     def start(self, engine: DesiredEngine) -> None:
-        programs.refuse_root(self.home.account)
-        started = self._process()
-        if not started:
-            if self._log.exists():
-                self._log.replace(self._log.with_suffix(".log.1"))
-            started = process.spawn(
-                [self._server, self.home.data / "valkey.conf"],
-                pid_file=self._pid_file,
-                log=self._log,
-                account=self.home.account,
-                cwd=self.home.data,
-            )
+        started = self._process() or programs.start(
+            [self._server, self.home.data / "valkey.conf"],
+            pid_file=self._pid_file,
+            log=self._log,
+            account=self.home.account,
+            cwd=self.home.data,
+        )
         wait(started, self._log, self._socket, self._password())
 
     def stop(self) -> None:
@@ -130,15 +125,7 @@ class Valkey(Engine):
         return self._process() is not None
 
     def _process(self) -> psutil.Process | None:
-        """As noted when we started it, else as it says itself, working in our data directory."""
-        if found := process.find(self._pid_file):
-            return found
-        try:
-            found = psutil.Process(int((self.home.run / "server.pid").read_text()))
-            ours = found.cwd() == str(self.home.data.resolve())
-            return found if ours and found.status() != psutil.STATUS_ZOMBIE else None
-        except (OSError, ValueError, psutil.Error):
-            return None
+        return programs.running(self._pid_file, self.home.run / "server.pid", self.home.data)
 
     def health(self) -> None:
         with self._session() as server:

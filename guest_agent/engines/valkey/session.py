@@ -11,6 +11,7 @@ import psutil
 import valkey as driver
 
 from guest_agent import process
+from guest_agent.engines import programs
 from guest_agent.engines.base import EngineError
 
 ADMIN = "coffret_admin"
@@ -76,8 +77,7 @@ def wait(started: psutil.Process, log: Path, socket: Path, password: str | None 
             raise EngineError(f"Valkey runs, but does not know the agent: {error}") from error
         except driver.ValkeyError:
             pass
-        process.reap(started.pid)
-        if not started.is_running() or started.status() == psutil.STATUS_ZOMBIE:
+        if programs.died(started):
             raise EngineError(f"Valkey did not start: {_meaning(log)}")
         if time.monotonic() > deadline:
             raise EngineError(f"Valkey does not answer for {_PATIENCE:.0f} s: {_meaning(log)}")
