@@ -1,15 +1,50 @@
-"""The engines' programs: where they are, and running one to its end."""
+"""The engines' programs: where they are, running one to its end, starting and finding a server."""
 
+import contextlib
+import functools
 import os
+import re
 import shutil
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import psutil
 
 from guest_agent import process
 from guest_agent.engines.base import Account, EngineError
+
+_LOG_LIMIT = 32 << 20
+_LOG_KEPT = 1 << 20
+
+
+@contextlib.contextmanager
+def engine_errors() -> Iterator[None]:
+    """What the file system says, a full disk say, as EngineError."""
+    try:
+        yield
+    except OSError as error:
+        raise EngineError(str(error)) from error
+
+
+def version(server: Path, pattern: str, *asked: str) -> str:
+    """The version that a program tells of itself; asked once for each state of its file."""
+    return _version(server, server.stat().st_mtime_ns, pattern, asked or ("--version",))
+
+
+@functools.lru_cache(maxsize=16)
+def _version(server: Path, _changed: int, pattern: str, asked: tuple[str, ...]) -> str:
+    said = run([server, *asked], None).stdout
+    found = re.search(pattern, said)
+    if not found:
+        raise EngineError(f"{server} does not tell its version: {said.strip()}")
+    return found[1]
+
+
+def check_version(wanted: str, found: str) -> None:
+    """Raise EngineError unless `10.11.6` was found where `10.11` is wanted."""
+    if not f"{found}.".startswith(f"{wanted}."):
+        raise EngineError(f"version {wanted} is wanted, {found} is installed")
 
 
 def find(name: str, folders: Iterable[Path]) -> Path | None:
@@ -78,6 +113,24 @@ def start(
         return process.spawn(command, pid_file=pid_file, log=log, account=account, cwd=cwd)
     except (OSError, subprocess.SubprocessError, psutil.Error) as error:
         raise EngineError(f"{Path(command[0]).name} could not be started: {error}") from error
+
+
+def words(log: Path) -> list[str]:
+    """The lines at the end of a log, which begins with the start of its engine."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - _LOG_KEPT))
+            return file.read().decode(errors="replace").strip().splitlines()
+    except OSError:
+        return []
+
+
+def trim(log: Path) -> None:
+    """Keep the log of a running engine from filling the volume: past 32 MiB it starts anew."""
+    with contextlib.suppress(FileNotFoundError):
+        if log.stat().st_size > _LOG_LIMIT:
+            shutil.copyfile(log, log.with_name(f"{log.name}.1"))
+            os.truncate(log, 0)
 
 
 def died(started: psutil.Process) -> bool:

@@ -1,7 +1,6 @@
 """The MariaDB engine: a data directory, two option files, and a process."""
 
 import json
-import re
 import shutil
 import signal
 import time
@@ -12,8 +11,8 @@ from typing import ClassVar
 
 import psutil
 
-from guest_agent import files, process
-from guest_agent.engines import programs
+from guest_agent import process
+from guest_agent.engines import files, programs
 from guest_agent.engines.base import Engine, EngineError, Home
 from guest_agent.engines.mariadb import accounts, schemas, variables
 from guest_agent.engines.mariadb.session import Session, administrator, meaning, session
@@ -34,26 +33,24 @@ _STOP_PATIENCE = 600.0
 _POLL = 0.02
 _DERIVED = (
     "aria_pagecache_buffer_size",
+    "character_set_server",
+    "collation_server",
     "innodb_buffer_pool_size",
     "innodb_log_file_size",
     "max_connections",
 )
 
 
-def find_binaries(version: str = "") -> Path | None:
+def find_binaries(version: str | None = None) -> Path | None:
     """The folder of a mariadbd of this version on PATH or in the usual places."""
     server = programs.find("mariadbd", _USUAL)
-    if server and (not version or f"{_version(server)}.".startswith(f"{version}.")):
+    if server and (version is None or f"{_version(server)}.".startswith(f"{version}.")):
         return server.parent
     return None
 
 
 def _version(server: Path) -> str:
-    said = programs.run([server, "--no-defaults", "--version"], None).stdout
-    found = re.search(r"Ver (\d[\d.]*)-MariaDB", said)
-    if not found:
-        raise EngineError(f"{server} does not tell its version: {said.strip()}")
-    return found[1]
+    return programs.version(server, r"Ver (\d[\d.]*)-MariaDB")
 
 
 class MariaDB(Engine):
@@ -95,8 +92,12 @@ class MariaDB(Engine):
             raise EngineError(f"{name} is not installed: install mariadb-server")
         return found
 
+    @programs.engine_errors()
     def prepare(self, engine: DesiredEngine, parameters: Mapping[str, str]) -> None:
         programs.refuse_root(self.home.account)
+        programs.check_version(engine["version"], self.version())
+        for folder in (self.home.data, self.home.run):
+            files.own_folder(folder, self.home.account)
         if not (self._datadir / "mysql").exists():
             self._initialise()
         refused = self._read("refused.json")
@@ -113,9 +114,7 @@ class MariaDB(Engine):
             raise EngineError(f"{self._datadir} holds something that is no MariaDB: move it away")
         new = self.home.data / "mariadb.new"
         shutil.rmtree(new, ignore_errors=True)
-        new.mkdir(mode=0o700)
-        if self.home.account:
-            shutil.chown(new, self.home.account.uid, self.home.account.gid)
+        files.own_folder(new, self.home.account)
         base = [f"--basedir={self.home.binaries.parent}"] if self.home.binaries else []
         done = programs.run(
             [
@@ -139,6 +138,7 @@ class MariaDB(Engine):
             self._datadir.rmdir()
         new.replace(self._datadir)
 
+    @programs.engine_errors()
     def start(self, engine: DesiredEngine) -> None:
         started = self._process()
         if not started:
@@ -160,7 +160,7 @@ class MariaDB(Engine):
             except EngineError as error:
                 said = str(error)
             if programs.died(started):
-                words = meaning(process.last_words(self._log).splitlines())
+                words = meaning(programs.words(self._log))
                 raise EngineError(f"MariaDB did not start: {words}")
             if time.monotonic() > deadline:
                 raise EngineError(f"MariaDB does not answer for {_START_PATIENCE:.0f} s: {said}")
@@ -201,9 +201,11 @@ class MariaDB(Engine):
             "character_sets": character_sets,
         }
 
+    @programs.engine_errors()
     def apply_configuration(
         self, engine: DesiredEngine, parameters: Mapping[str, str]
     ) -> SeenConfiguration:
+        programs.trim(self._log)
         with self._session() as server:
             known = variables.read(server)
             errors = {
@@ -212,12 +214,12 @@ class MariaDB(Engine):
                 if (reason := _refusal(known, name, value))
             }
             accepted = {name: value for name, value in parameters.items() if name not in errors}
-            wanted = self._own(engine) | self._flavor(engine) | accepted
-            errors |= self._set(server, known, wanted)
+            wanted = _over(self._flavor(engine), accepted)
+            errors |= self._set(server, known, self._own(engine) | wanted)
         accepted = {name: value for name, value in accepted.items() if name not in errors}
         self._write_options(engine, accepted)
         self._write("refused.json", {name: parameters.get(name) for name in errors})
-        pending = self._pending(known, self._flavor(engine) | accepted)
+        pending = self._pending(known, _over(self._flavor(engine), accepted))
         return {
             "in_sync": not pending and not errors,
             "pending_restart": pending,
@@ -230,7 +232,7 @@ class MariaDB(Engine):
         """Set what is dynamic and differs; what is not wanted goes back to its default."""
         errors = {}
         aliased = {known[name].alias for name in wanted if name in known}
-        for name, variable in known.items():
+        for name, variable in sorted(known.items()):  # a character set before its collation
             value = wanted.get(name)
             if not variable.dynamic or variable.value is None:
                 continue
@@ -339,19 +341,17 @@ class MariaDB(Engine):
             (named, parameters, ""),
             (
                 self.home.data / "my.cnf",
-                self._own(engine) | self._flavor(engine),
+                self._own(engine) | _over(self._flavor(engine), parameters),
                 f"!include {named}\n",
             ),
         ):
             lines = [_line(name, value) for name, value in values.items()]
             text = "[mariadbd]\n" + "".join(lines) + rest
-            if not path.exists() or path.read_text() != text:
-                files.write(path, text, account=self.home.account)
-        self._write("wanted.json", self._flavor(engine) | dict(parameters))
+            files.write(path, text, self.home.account)
+        self._write("wanted.json", _over(self._flavor(engine), parameters))
 
     def _write(self, name: str, values: Mapping[str, str | None]) -> None:
-        if not (self.home.data / name).exists() or self._read(name) != values:
-            files.write(self.home.data / name, json.dumps(values, indent=1))
+        files.write(self.home.data / name, json.dumps(values, indent=1), None)
 
     def _read(self, name: str) -> dict[str, str]:
         try:
@@ -360,10 +360,19 @@ class MariaDB(Engine):
             return {}
 
 
+def _over(flavor: Mapping[str, str], parameters: Mapping[str, str]) -> dict[str, str]:
+    """The flavor's defaults under the user's parameters; a collation brings its character set."""
+    wanted = {**flavor, **parameters}
+    if "collation_server" in parameters and "character_set_server" not in parameters:
+        del wanted["character_set_server"]
+    return wanted
+
+
 def _line(name: str, value: str) -> str:
     """One option, whatever the value holds. https://mariadb.com/kb/en/option-files/"""
     escapes = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t", "\b": "\\b"}
-    return f'{name} = "{"".join(escapes.get(c, c) for c in value)}"\n'
+    option = variables.OPTIONS.get(name, name)
+    return f'{option} = "{"".join(escapes.get(c, c) for c in value)}"\n'
 
 
 def _refusal(known: Mapping[str, variables.Variable], name: str, value: str) -> str | None:

@@ -56,7 +56,7 @@ def grantee(name: str, host: str) -> str:
 def all_databases(server: Session) -> dict[str, dict[str, set[str]]]:
     """Grantee -> stored database pattern -> privileges, with GRANT OPTION as one of them.
 
-    All privileges that this version has for a database are told as `ALL`.
+    `ALL` is among them where they are all that this version has for a database.
     """
     counted = server.rows(
         "SELECT COUNT(*) - 1 AS n FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = 'mysql' "
@@ -65,14 +65,14 @@ def all_databases(server: Session) -> dict[str, dict[str, set[str]]]:
     found: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for row in server.rows("SELECT * FROM information_schema.SCHEMA_PRIVILEGES"):
         words = found[row["GRANTEE"]][row["TABLE_SCHEMA"]]
-        words.add(row["PRIVILEGE_TYPE"])
+        if row["PRIVILEGE_TYPE"] != "USAGE":
+            words.add(row["PRIVILEGE_TYPE"])
         if row["IS_GRANTABLE"] == "YES":
             words.add(_GRANT_OPTION)
     for databases in found.values():
-        for stored, words in databases.items():
-            if len(words - {_GRANT_OPTION, "USAGE"}) >= counted:
-                databases[stored] = {"ALL"} | (words & {_GRANT_OPTION})
-            words.discard("USAGE")
+        for words in databases.values():
+            if len(words - {_GRANT_OPTION}) >= counted:
+                words.add("ALL")
     return found
 
 
@@ -105,24 +105,23 @@ def _one(
     want: Mapping[str, set[str]],
 ) -> list[str]:
     has, wants = have.get(stored, set()), want.get(stored, set())
-    if has == wants:
-        return []
-    where, label = quoted(stored), database(stored)
-    done = []
+    where, label, done = quoted(stored), database(stored), []
     if more := wants - has:
         server.run(f"GRANT {_list(more)} ON {where}.* TO %s@%s", *account)
         done.append(f"granted {_list(more)} on {label}")
     if _GRANT_OPTION in has:
         server.run(f"REVOKE GRANT OPTION ON {where}.* FROM %s@%s", *account)
         done.append(f"revoked {_GRANT_OPTION} on {label}")
-    if wants != {"ALL"} and (less := has - wants - {_GRANT_OPTION}):
-        # From ALL the wanted ones stay; else nobody would have them for a moment.
-        less = PRIVILEGES - wants if less == {"ALL"} else less
-        if not wants:
-            less = {"ALL"}
-        server.run(f"REVOKE {_list(less)} ON {where}.* FROM %s@%s", *account)
-        done.append(f"revoked {_list(less)} on {label}")
+    less = set() if "ALL" in wants else has - wants - {_GRANT_OPTION, "ALL"}
+    if less:
+        words = {"ALL"} if "ALL" in has and not wants else less
+        server.run(f"REVOKE {_list(words)} ON {where}.* FROM %s@%s", *account)
+        done.append(f"revoked {_list(words)} on {label}")
     return done
+
+
+def _told(words: set[str]) -> list[str]:
+    return sorted({"ALL"} | (words & {_GRANT_OPTION}) if "ALL" in words else words)
 
 
 def _list(words: set[str]) -> str:
@@ -180,7 +179,7 @@ def seen(
     """The grants of one account; what holds for everything has no database."""
     spelled = grantee(name, host)
     found: list[Grant] = [
-        {"database": database(stored), "privileges": sorted(words)}
+        {"database": database(stored), "privileges": _told(words)}
         for stored, words in sorted(databases.get(spelled, {}).items())
         if words
     ]

@@ -61,6 +61,7 @@ def session(socket: Path) -> Iterator[Session]:
             charset="utf8mb4",
             sql_mode="STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION",
             autocommit=True,
+            ssl_disabled=True,
             connect_timeout=10,
             read_timeout=300,
         )
@@ -79,4 +80,4 @@ def meaning(lines: Sequence[str]) -> str:
     """The errors in a server's log, without times; all of it where there is no error."""
     errors = [line for line in lines if "[ERROR]" in line and not line.endswith("Aborting")]
     plain = [re.sub(r"^[\d-]+ +[\d:]+ \d+ \[\w+\] ", "", line) for line in errors or lines]
-    return " ".join(plain[-4:]) or "it said nothing"
+    return " ".join(plain[-5:]) or "it said nothing"

@@ -12,7 +12,7 @@ from guest_agent.engines.mariadb.session import Session
 from guest_agent.protocol import Parameter
 
 _OWNED = re.compile(
-    r"aria_log_dir_path|basedir|bind_address|.*_dir|.*dir_path|character_sets_dir|core_file|datadir|"
+    r"allow_suspicious_udfs|aria_log_dir_path|basedir|bind_address|.*_dir|.*dir_path|character_sets_dir|core_file|datadir|"
     r"debug.*|default_master_connection|extra_port|ft_stopword_file|general_log_file|gtid_.*|"
     r"ignore_.*|init_.*|innodb_.*_(dir|directory|path|filename)|innodb_data_home_dir|innodb_force_.*|"
     r"innodb_page_size|innodb_read_only|innodb_undo_tablespaces|innodb_buffer_pool_(dump|load)_.*|"
@@ -24,6 +24,20 @@ _OWNED = re.compile(
     r"socket|sql_log_bin|sql_slave_.*|ssl_.*|strict_password_validation|tls_version|tmpdir|user|"
     r"version.*|wsrep_.*|in_transaction|pseudo_.*|last_.*|rand_.*|timestamp|error_count|warning_count"
 )
+OPTIONS = {
+    "autocommit": "autocommit",
+    "character_set_server": "character_set_server",
+    "collation_server": "collation_server",
+    "default_storage_engine": "default_storage_engine",
+    "lc_messages": "lc_messages",
+    "lc_time_names": "lc_time_names",
+    "time_zone": "default_time_zone",
+    "tx_isolation": "transaction_isolation",
+    "tx_read_only": "transaction_read_only",
+}
+"""Variables that the server takes in its option files although its list does not say so, and how
+they are called there. https://mariadb.com/kb/en/mariadbd-options/"""
+
 _TRUE, _FALSE = {"on", "1", "true", "yes"}, {"off", "0", "false", "no"}
 _UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50, "e": 60}
 
@@ -35,7 +49,7 @@ def owned(name: str) -> bool:
 
 @dataclass(frozen=True)
 class Variable:
-    """A row of information_schema.SYSTEM_VARIABLES. Numbers are as texts, ON and OFF for booleans."""
+    """A row of information_schema.SYSTEM_VARIABLES; its values are texts."""
 
     name: str
     value: str | None
@@ -80,7 +94,7 @@ class Variable:
     def holds(self, wanted: str) -> bool:
         """Whether the running value is the wanted one."""
         if self.kind == "flags" and self.value is not None:  # only those named are wanted
-            return self._plain(wanted) <= self._plain(self.value)  # type: ignore[operator]
+            return _parts(wanted) <= _parts(self.value)
         return self.same(self.value, wanted)
 
     def literal(self, value: str) -> object:
@@ -99,7 +113,7 @@ class Variable:
         if self.kind == "enum":
             return self._choice(value)
         if self.kind in ("set", "flags"):
-            return frozenset(part.strip().lower() for part in value.split(",") if part.strip())
+            return _parts(value)
         return value
 
     def _choice(self, value: str) -> str | None:
@@ -107,6 +121,10 @@ class Variable:
         if value.isdecimal() and value not in self.values:
             return self.values[int(value)] if int(value) < len(self.values) else None
         return next((one for one in self.values if one.lower() == value.lower()), None)
+
+
+def _parts(value: str) -> frozenset[str]:
+    return frozenset(part.strip().lower() for part in value.split(",") if part.strip())
 
 
 def _number(value: str) -> int | float | None:
@@ -151,7 +169,7 @@ def _variable(row: dict[str, str | None]) -> Variable:
         block=int(row["NUMERIC_BLOCK_SIZE"] or 1) or 1,
         values=[value for value in str(row["ENUM_VALUE_LIST"] or "").split(",") if value],
         dynamic=row["READ_ONLY"] == "NO",
-        settable=row["COMMAND_LINE_ARGUMENT"] is not None and not owned(name),
+        settable=(row["COMMAND_LINE_ARGUMENT"] is not None or name in OPTIONS) and not owned(name),
     )
 
 

