@@ -69,7 +69,7 @@ def end(found: psutil.Process, patience: float) -> None:
     while time.monotonic() < deadline:
         with contextlib.suppress(psutil.NoSuchProcess):
             found.send_signal(signal.SIGTERM)
-        for _ in range(100):
+        for _ in range(25):
             if died(found):
                 return
             time.sleep(_POLL)
