@@ -579,9 +579,7 @@ def test_a_reader_reads_tables_there_are_and_tables_to_come(managed: Managed) ->
         owner.execute('CREATE SCHEMA "s p"; CREATE TABLE "s p"."t%" AS SELECT 1 AS a')
         assert managed.engine.ensure_grants(reader)
         assert managed.engine.ensure_grants(reader) is None
-        assert managed.grants_of("reader") == [
-            {"database": "shop", "privileges": ["CONNECT", "SELECT"]}
-        ]
+        assert managed.grants_of("reader") == [{"database": "shop", "privileges": ["CONNECT", "SELECT"]}]
         owner.execute("CREATE TABLE later AS SELECT 2 AS a; CREATE SCHEMA s; CREATE TABLE s.t()")
     with managed.connect("reader", "shop") as connection:
         assert connection.execute('SELECT a FROM "s p"."t%"').fetchone() == (1,)

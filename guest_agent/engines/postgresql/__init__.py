@@ -57,17 +57,14 @@ class PostgreSQL(Engine):
     def prepare(self, engine: DesiredEngine, parameters: Mapping[str, str]) -> None:
         """Run initdb where there is no data yet, and write the configuration."""
         if os.geteuid() == 0 and self.home.account is None:
-            raise EngineError(
-                "PostgreSQL never runs as root; give the engine an account of its own"
-            )
+            raise EngineError("PostgreSQL never runs as root; give the engine an account of its own")
         with engine_errors():
             files.own_folder(self.home.run, self.home.account)
             made_by = cluster.cluster_version(self.home)
             wanted = binaries.major(engine["version"])
             if made_by and binaries.major(made_by) != wanted:
                 raise EngineError(
-                    f"The data was made by PostgreSQL {made_by}; "
-                    f"version {engine['version']} cannot read it"
+                    f"The data was made by PostgreSQL {made_by}; version {engine['version']} cannot read it"
                 )
             folder = self._find(engine["version"])
             version = binaries.read_version(folder)
@@ -132,9 +129,7 @@ class PostgreSQL(Engine):
             if not (postmaster := self._server.process()):
                 raise EngineError("PostgreSQL does not run")
             with contextlib.closing(self._connect_past_drift(postmaster)) as connection:
-                return self._configuration.apply(
-                    connection, postmaster, parameters, engine, refused
-                )
+                return self._configuration.apply(connection, postmaster, parameters, engine, refused)
 
     def _connect_past_drift(self, postmaster: psutil.Process) -> Connection:
         """A new connection knows what the postmaster has read; a kept one reads files itself.

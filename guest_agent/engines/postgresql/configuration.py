@@ -103,9 +103,7 @@ class Configuration:
         self._data = cluster.data_directory(home)
         self._judged: tuple[dict[str, str], dict[str, str]] | None = None
 
-    def write(
-        self, engine: DesiredEngine, parameters: Mapping[str, str], binaries: Path
-    ) -> dict[str, str]:
+    def write(self, engine: DesiredEngine, parameters: Mapping[str, str], binaries: Path) -> dict[str, str]:
         """Write all files, leaving out refused parameters; returns the reasons by name."""
         account = self._home.account
         for name, text in {
@@ -125,9 +123,7 @@ class Configuration:
         """Ask the engine's own parser, apart from the files in use; the answer is kept."""
         if self._judged and self._judged[0] == parameters:
             return self._judged[1]
-        refused = {
-            name: reason for name in parameters if (reason := _not_for_users(name, parameters))
-        }
+        refused = {name: reason for name in parameters if (reason := _not_for_users(name, parameters))}
         trial = self._data / "trial.conf"
         try:
             while True:
@@ -194,8 +190,7 @@ class Configuration:
                 desired=wanted.get(name.lower()),
             )
             for name, running in connection.execute(
-                "SELECT name, current_setting(name) FROM pg_settings"
-                " WHERE pending_restart ORDER BY name"
+                "SELECT name, current_setting(name) FROM pg_settings WHERE pending_restart ORDER BY name"
             ).fetchall()
         ]
         return SeenConfiguration(
@@ -222,9 +217,7 @@ class Configuration:
                     "SELECT string_agg(concat_ws(': ', name, error), '; ') FROM pg_file_settings"
                     " WHERE error IS NOT NULL"
                 ).fetchone()
-                raise EngineError(
-                    f"PostgreSQL did not reload its configuration: {words and words[0]}"
-                )
+                raise EngineError(f"PostgreSQL did not reload its configuration: {words and words[0]}")
             time.sleep(0.005)
         return sorted(name for name, value in _running(connection) - before)
 

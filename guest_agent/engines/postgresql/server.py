@@ -93,8 +93,7 @@ class Server:
                     return
             if status is None and time.monotonic() > deadline:
                 raise EngineError(
-                    f"PostgreSQL did not answer in {_START_PATIENCE:.0f} s: "
-                    f"{self._last_words(offset)}"
+                    f"PostgreSQL did not answer in {_START_PATIENCE:.0f} s: {self._last_words(offset)}"
                 )
             time.sleep(_POLL)
 
