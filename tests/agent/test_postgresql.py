@@ -267,6 +267,18 @@ def test_a_data_directory_with_something_else_in_it_is_left_alone(
     assert precious.read_text() == "thesis"
 
 
+def test_another_major_version_is_refused(shared: Managed) -> None:
+    older = cast(DesiredEngine, {**shared.desired, "version": "15" if VERSION != "15" else "16"})
+    with pytest.raises(EngineError, match=f"made by PostgreSQL {VERSION}"):
+        shared.engine.prepare(older, {})
+    shared.engine.health()
+
+
+def test_binaries_are_found_by_major_version() -> None:
+    assert find_binaries(VERSION) == find_binaries(f"{VERSION}.99") == BINARIES
+    assert find_binaries("7") is None
+
+
 def test_what_keeps_it_from_starting_is_said_and_can_be_put_right(
     make_managed: Callable[[], Managed],
 ) -> None:

@@ -41,7 +41,10 @@ def engine_errors() -> Iterator[None]:
         yield
     except psycopg.Error as error:
         raise EngineError(said(error)) from error
-    except (OSError, UnicodeError) as error:
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        raise EngineError(f"{error.strerror or error}{where}") from error
+    except UnicodeError as error:
         raise EngineError(str(error)) from error
 
 
