@@ -9,7 +9,7 @@ from typing import Any, cast
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import JSON, DateTime, Dialect, MetaData, String, TypeDecorator, event
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, registry
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -41,14 +41,16 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 class Base(DeclarativeBase):
-    metadata = MetaData(naming_convention=NAMING)
-    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it from the class
-        datetime: UtcDateTime,
-        dict[str, Any]: JSON,
-        list[Any]: JSON,
-        list[str]: JSON,
-        dict[str, str]: JSON,
-    }
+    registry = registry(
+        metadata=MetaData(naming_convention=NAMING),
+        type_annotation_map={
+            datetime: UtcDateTime,
+            dict[str, Any]: JSON,
+            dict[str, str]: JSON,
+            list[Any]: JSON,
+            list[str]: JSON,
+        },
+    )
 
 
 db = SQLAlchemy(model_class=Base)

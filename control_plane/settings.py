@@ -1,4 +1,4 @@
-"""Every setting, typed, from COFFRET_* variables over an INI-less `KEY=value` file (COFFRET_CONFIG)."""
+"""Every setting, typed, from COFFRET_* variables over a file of NAME=value lines (COFFRET_CONFIG)."""
 
 import os
 import types
@@ -30,11 +30,10 @@ class Settings:
     data_dir: Path = _setting(
         Path(".coffret"), "Folder for the state database and, on the local cloud, the instances."
     )
-    database_url: str = _setting(
-        "", "SQLAlchemy URL of the state database. Empty: SQLite in `data_dir`."
-    )
+    database_url: str = _setting("", "SQLAlchemy URL of the state database. Empty: SQLite in `data_dir`.")
     bind: str = _setting(
-        "127.0.0.1:8779", "Address and port to listen on. Port 8779 is Trove's (the type `database`)."
+        "127.0.0.1:8779",
+        "Address and port to listen on. Port 8779 is Trove's (the type `database`).",
     )
     workers: int = _setting(1, "gunicorn worker processes.")
     threads: int = _setting(40, "Threads per worker process.")

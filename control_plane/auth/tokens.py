@@ -4,10 +4,12 @@ import hashlib
 import hmac
 import secrets
 import time
+from collections.abc import Sequence
 from datetime import datetime
 
 from flask import g, request
 from sqlalchemy import String, select
+from sqlalchemy import delete as sql_delete
 from sqlalchemy.orm import Mapped, mapped_column
 
 from control_plane.auth.context import RequestContext, Role
@@ -42,9 +44,7 @@ def digest(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-def create(
-    name: str, project_id: str, role: Role, expires_at: datetime | None = None
-) -> tuple[Token, str]:
+def create(name: str, project_id: str, role: Role, expires_at: datetime | None = None) -> tuple[Token, str]:
     """Make a token; its text is returned here and never again."""
     secret = secrets.token_urlsafe(32)
     with transaction() as session:
@@ -83,6 +83,17 @@ def _look_up(token_id: str, secret_hash: str) -> RequestContext:
         raise Unauthenticated(f"The token is not valid. {_ASK}")
     if token.expires_at is not None and token.expires_at < now():
         raise Unauthenticated(f"The token expired at {token.expires_at.isoformat()}. {_ASK}")
-    return RequestContext(
-        project_id=token.project_id, user_id=token.name, role=Role[token.role.upper()]
-    )
+    return RequestContext(project_id=token.project_id, user_id=token.name, role=Role[token.role.upper()])
+
+
+def listing(marker: str, limit: int) -> Sequence[Token]:
+    """All tokens by id, after `marker`."""
+    return db.session.scalars(select(Token).where(Token.id > marker).order_by(Token.id).limit(limit)).all()
+
+
+def delete(token_id: str) -> None:
+    """Revoke the token; no error when there is none."""
+    with transaction() as session:
+        session.execute(sql_delete(Token).where(Token.id == token_id))
+    for key in [key for key in _cache if key[0] == token_id]:
+        _cache.pop(key, None)

@@ -19,3 +19,7 @@ class ConfigurationGroup(Resource, db.Model):  # type: ignore[name-defined,misc]
     """Name -> value as the client wrote it."""
 
     datastore_version: Mapped[DatastoreVersion] = relationship(lazy="joined")
+
+    @property
+    def datastore(self) -> str:
+        return self.datastore_version.datastore.name

@@ -1,8 +1,11 @@
+from typing import Any
+
 from sqlalchemy import ForeignKey, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from control_plane.database import Resource, db
 from control_plane.instances.models import Instance
+from control_plane.instances.status import connection_uri
 
 
 class InstanceObject(Resource):
@@ -28,6 +31,18 @@ class InstanceObject(Resource):
             return "ERROR"
         return "ACTIVE" if self.ready else "BUILD"
 
+    @property
+    def status(self) -> dict[str, Any]:
+        """The status object of the API, but for what only a database or user has."""
+        return {
+            "phase": self.phase,
+            "ready": self.ready,
+            "reconciling": not self.ready and self.phase != "ERROR",
+            "observed_generation": self.observed_generation,
+            "message": self.message,
+            "managed": True,
+        }
+
 
 class Database(InstanceObject, db.Model):  # type: ignore[name-defined,misc]
     __tablename__ = "databases"
@@ -40,3 +55,7 @@ class Database(InstanceObject, db.Model):  # type: ignore[name-defined,misc]
     owner: Mapped[str | None] = mapped_column(String(128))
 
     instance: Mapped[Instance] = relationship()
+
+    @property
+    def status(self) -> dict[str, Any]:
+        return super().status | {"uri": connection_uri(self.instance, self.name)}

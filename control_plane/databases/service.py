@@ -1,7 +1,7 @@
 """The rules of databases. Knows nothing of HTTP."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import select
@@ -14,6 +14,7 @@ from control_plane.errors import Invalid, NotFound, nearest
 from control_plane.events import service as events
 from control_plane.instances import service as instances
 from control_plane.instances.models import Instance
+from control_plane.instances.status import connection_uri
 from control_plane.upsert import NONE, Outcome, Preconditions, assign, refuse_while_deleting
 from control_plane.users.models import User
 
@@ -27,7 +28,10 @@ class UnmanagedDatabase:
     character_set: str | None
     collation: str | None
     owner: str | None
-    status: dict[str, Any] = field(default_factory=lambda: {"managed": False, "ready": True})
+
+    @property
+    def status(self) -> dict[str, Any]:
+        return {"managed": False, "uri": connection_uri(self.instance, self.name)}
 
 
 def find(ctx: RequestContext, instance_key: str, key: str) -> Database:
@@ -35,9 +39,7 @@ def find(ctx: RequestContext, instance_key: str, key: str) -> Database:
     instance = instances.find(ctx, instance_key)
     if (row := _find(instance, key)) is None:
         names = db.session.scalars(select(Database.name).filter_by(instance_id=instance.id))
-        raise NotFound(
-            f"The instance {instance.name!r} has no database {key!r}.{nearest(key, names)}"
-        )
+        raise NotFound(f"The instance {instance.name!r} has no database {key!r}.{nearest(key, names)}")
     return row
 
 
@@ -118,9 +120,7 @@ def delete(
         return row
 
 
-def _check(
-    instance: Instance, name: str, columns: Mapping[str, Any], row: Database | None
-) -> None:
+def _check(instance: Instance, name: str, columns: Mapping[str, Any], row: Database | None) -> None:
     version = instance.datastore_version
     manager = MANAGERS[version.datastore.manager]
     manager.check_database(name)
@@ -167,7 +167,8 @@ def _check_character_set(
     if collation not in choices:
         where = f" of character set {character_set!r}" if character_set else ""
         raise Invalid.field(
-            "/collation", f"There is no collation {collation!r}{where}.{nearest(collation, choices)}"
+            "/collation",
+            f"There is no collation {collation!r}{where}.{nearest(collation, choices)}",
         )
 
 

@@ -5,6 +5,7 @@ from flask.views import MethodView
 from flask_smorest import Blueprint
 
 from control_plane.auth import Role, context, require
+from control_plane.database import transaction
 from control_plane.databases import service
 from control_plane.databases.models import Database
 from control_plane.databases.schemas import DatabaseListSchema, DatabaseSchema
@@ -27,14 +28,12 @@ schema = DatabaseSchema()
 class Databases(MethodView):
     @blueprint.response(200, DatabaseListSchema)
     @require(Role.READER)
-    def get(self, instance: str) -> Any:
+    def get(self, instance: str) -> Response:
         """List the instance's databases, unmanaged ones included"""
         query_parameters()
         page = Page.of_request()
-        rows = service.listing(
-            instances.find(context(), instance), page.marker or "", page.limit + 1
-        )
-        return answers.listing(page, rows, lambda row: row.name, schema.dump)
+        rows = service.listing(instances.find(context(), instance), page.marker or "", page.limit + 1)
+        return page.answer(rows, lambda row: row.name, schema.dump)
 
 
 @blueprint.route("/<database>")
@@ -63,13 +62,12 @@ class DatabaseByName(MethodView):
     @takes_patch(DatabaseSchema)
     def patch(self, instance: str, database: str) -> Response:
         """Change a database by JSON merge-patch"""
-        row = service.find(context(), instance, database)
-        return self._put(instance, database, patched(schema, row))
+        with transaction():
+            row = service.find(context(), instance, database)
+            return self._put(instance, database, patched(schema, row))
 
     def _put(self, instance: str, database: str, body: dict[str, Any]) -> Response:
-        row, outcome = service.put(
-            context(), instance, database, body, preconditions.of_request()
-        )
+        row, outcome = service.put(context(), instance, database, body, preconditions.of_request())
         return answers.written(
             row, schema.dump(row), outcome, "databases.DatabaseByName", later=True,
             instance=instance, database=row.name,

@@ -41,9 +41,7 @@ class Manager:
     def check_user(self, name: str) -> None:
         self._check(name, "user", self.user_bytes, self.reserved_users, self.reserved_prefix)
 
-    def _check(
-        self, name: str, kind: str, most: int, reserved: frozenset[str], prefix: str
-    ) -> None:
+    def _check(self, name: str, kind: str, most: int, reserved: frozenset[str], prefix: str) -> None:
         if not 1 <= len(name.encode()) <= most:
             raise Invalid.field(
                 "/name", f"The name of a {self.name} {kind} has 1 to {most} bytes of UTF-8."

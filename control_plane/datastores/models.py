@@ -1,7 +1,7 @@
 from typing import Any
 
 from sqlalchemy import ForeignKey, String, UniqueConstraint
-from sqlalchemy.orm import Mapped, deferred, mapped_column, relationship
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from control_plane.database import Resource, db
 
@@ -34,9 +34,9 @@ class DatastoreVersion(Resource, db.Model):  # type: ignore[name-defined,misc]
     deprecated: Mapped[bool] = mapped_column(default=False)
     engine_version: Mapped[str] = mapped_column(String(64), default="")
     """The exact engine that the catalogue was read from."""
-    parameters: Mapped[list[Any]] = deferred(mapped_column(default=list))
+    parameters: Mapped[list[Any]] = mapped_column(default=list, deferred=True)
     """The catalogue: guest_agent.protocol.Parameter entries, sorted by name."""
-    character_sets: Mapped[dict[str, Any]] = deferred(mapped_column(default=dict))
+    character_sets: Mapped[dict[str, Any]] = mapped_column(default=dict, deferred=True)
     """Character set -> its collations."""
 
     datastore: Mapped[Datastore] = relationship(back_populates="versions", lazy="joined")

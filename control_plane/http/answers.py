@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import marshmallow as ma
 from flask import Response, current_app, url_for
 
 from control_plane.database import Resource
@@ -33,5 +34,13 @@ def written(
     return response
 
 
-def gone() -> Response:
-    return Response(status=204)
+def deleting(row: Resource | None, schema: ma.Schema) -> Response:
+    """The answer to a DELETE: 202 with the resource while it goes, 204 when there is none."""
+    return Response(status=204) if row is None else resource(row, schema.dump(row), 202)
+
+
+def plain(body: Mapping[str, Any], status: int = 200) -> Response:
+    """What has no ETag."""
+    response: Response = current_app.json.response(body)
+    response.status_code = status
+    return response

@@ -74,11 +74,9 @@ def merge_patch(current: Any, patch: Any) -> Any:
     return merged
 
 
-def patched(schema: ma.Schema, current: Mapping[str, Any]) -> dict[str, Any]:
-    """The full, checked body that the request's merge-patch makes of `current`.
-
-    `current` is what the client owns today, as it would be sent in a PUT.
-    """
+def patched(schema: ma.Schema, row: object) -> dict[str, Any]:
+    """The full, checked body that the request's merge-patch makes of the row as it is wanted today."""
+    current = {name: value for name, value in schema.dump(row).items() if not schema.fields[name].dump_only}
     return load(schema, merge_patch(current, json_object()))
 
 

@@ -69,7 +69,7 @@ class ConditionSchema(ma.Schema):
     status = ma.fields.String(required=True, metadata={"enum": ["True", "False", "Unknown"]})
     reason = ma.fields.String(required=True)
     message = ma.fields.String(required=True)
-    last_transition_time = ma.fields.DateTime(required=True)
+    last_transition_time = ma.fields.String(required=True, metadata={"format": "date-time"})
     observed_generation = ma.fields.Integer(required=True)
 
 
@@ -77,9 +77,7 @@ class StatusSchema(ma.Schema):
     """What every status has."""
 
     phase = ma.fields.String(metadata={"description": "Where the resource is, in Trove's words."})
-    ready = ma.fields.Boolean(
-        metadata={"description": "Whether what is seen is what is wanted."}
-    )
+    ready = ma.fields.Boolean(metadata={"description": "Whether what is seen is what is wanted."})
     reconciling = ma.fields.Boolean(metadata={"description": "Whether work on it goes on."})
     observed_generation = ma.fields.Integer(
         metadata={"description": "The generation that the status speaks of."}
@@ -103,9 +101,7 @@ class ResourceSchema(BodySchema):
     generation = ma.fields.Integer(
         dump_only=True, metadata={"description": "Counts changes of what is desired."}
     )
-    created_at = ma.fields.DateTime(
-        dump_only=True, metadata={"description": "RFC 3339.", "x-stable": True}
-    )
+    created_at = ma.fields.DateTime(dump_only=True, metadata={"description": "RFC 3339.", "x-stable": True})
     updated_at = ma.fields.DateTime(dump_only=True, metadata={"description": "RFC 3339."})
 
 

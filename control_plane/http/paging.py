@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
-from flask import request
+from flask import Response, request
 
 from control_plane.errors import Invalid, nearest
+from control_plane.http import answers
 
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 1000
@@ -29,15 +30,15 @@ class Page:
 
     def answer(
         self, rows: Sequence[T], marker_of: Callable[[T], str], dump: Callable[[T], Any]
-    ) -> dict[str, Any]:
-        """The list's body, given up to `limit` + 1 rows; the one too many says there is more."""
+    ) -> Response:
+        """The list's answer, given up to `limit` + 1 rows; the one too many says there is more."""
         shown = rows[: self.limit]
         links = []
         if len(rows) > self.limit:
             query = [(k, v) for k, v in request.args.items(multi=True) if k not in ("marker", "limit")]
             query += [("limit", str(self.limit)), ("marker", marker_of(shown[-1]))]
             links.append({"rel": "next", "href": f"{request.path}?{urlencode(query)}"})
-        return {"items": [dump(row) for row in shown], "links": links}
+        return answers.plain({"items": [dump(row) for row in shown], "links": links})
 
 
 def query_parameters(*known: str) -> dict[str, str]:

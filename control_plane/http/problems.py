@@ -72,9 +72,7 @@ def register(app: Flask) -> None:
     @app.errorhandler(errors.CoffretError)
     def coffret_error(error: errors.CoffretError) -> Response:
         status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
-        response = problem(
-            status, error.code, error.title, error.detail, error.errors, **error.extra
-        )
+        response = problem(status, error.code, error.title, error.detail, error.errors, **error.extra)
         if retry_after := getattr(error, "retry_after", None):
             response.headers["Retry-After"] = str(retry_after)
         if status == HTTPStatus.UNAUTHORIZED:
@@ -86,7 +84,9 @@ def register(app: Flask) -> None:
         status = error.code or 500
         phrase = HTTPStatus(status).phrase
         response = problem(
-            status, phrase.lower().replace(" ", "_").replace("-", "_"), phrase,
+            status,
+            phrase.lower().replace(" ", "_").replace("-", "_"),
+            phrase,
             error.description or phrase,
         )
         for name, value in error.get_headers():

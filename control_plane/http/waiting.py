@@ -14,9 +14,7 @@ LONGEST = 60.0
 T = TypeVar("T")
 
 
-def wait_for(
-    instance_id_of: Callable[[T], str], read: Callable[[], T], settled: Callable[[T], bool]
-) -> T:
+def wait_for(instance_id_of: Callable[[T], str], read: Callable[[], T], settled: Callable[[T], bool]) -> T:
     """Read until `settled`; errors of `read`, such as NotFound once it is deleted, end the waiting.
 
     Without wait_for in the query, or with no place to park, it reads once.

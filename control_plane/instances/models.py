@@ -82,7 +82,7 @@ class Instance(Resource, db.Model):  # type: ignore[name-defined,misc]
     """What the last reconcile said."""
 
     datastore_version: Mapped[DatastoreVersion] = relationship(lazy="joined")
-    configuration_group: Mapped[ConfigurationGroup | None] = relationship(lazy="joined")
+    group: Mapped[ConfigurationGroup | None] = relationship(lazy="joined")
 
 
 class Action(db.Model):  # type: ignore[name-defined,misc]
@@ -91,9 +91,7 @@ class Action(db.Model):  # type: ignore[name-defined,misc]
     __tablename__ = "actions"
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True)
-    instance_id: Mapped[str] = mapped_column(
-        ForeignKey("instances.id", ondelete="CASCADE"), index=True
-    )
+    instance_id: Mapped[str] = mapped_column(ForeignKey("instances.id", ondelete="CASCADE"), index=True)
     type: Mapped[str] = mapped_column(String(32))
     phase: Mapped[str] = mapped_column(String(16), default="REQUESTED")
     """REQUESTED, DONE, or SUPERSEDED by a newer one."""
