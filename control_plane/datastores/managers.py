@@ -53,7 +53,9 @@ class Manager:
                 " either end.",
             )
         if name.lower() in reserved or (prefix and name.lower().startswith(prefix)):
-            raise Invalid.field("/name", f"{name!r} belongs to {self.name} itself; choose another name.")
+            raise Invalid.field(
+                "/name", f"{name!r} belongs to {self.name} itself; choose another name."
+            )
 
     def uri(self, host: str, port: int, database: str, user: str | None = None) -> str:
         """A connection URI without a password; IPv6 hosts are bracketed."""

@@ -35,7 +35,9 @@ class Page:
         shown = rows[: self.limit]
         links = []
         if len(rows) > self.limit:
-            query = [(k, v) for k, v in request.args.items(multi=True) if k not in ("marker", "limit")]
+            query = [
+                (k, v) for k, v in request.args.items(multi=True) if k not in ("marker", "limit")
+            ]
             query += [("limit", str(self.limit)), ("marker", marker_of(shown[-1]))]
             links.append({"rel": "next", "href": f"{request.path}?{urlencode(query)}"})
         return answers.plain({"items": [dump(row) for row in shown], "links": links})
