@@ -19,7 +19,7 @@ from control_plane.work.lease import Lease
 BOOTSTRAP_LIFETIME = timedelta(minutes=30)
 
 
-class Gone(Exception):  # noqa: N818 - an answer, not an error
+class Gone(Exception):
     """The instance does not exist, or no longer."""
 
 

@@ -1,6 +1,5 @@
 """The desired document of an agent, from the rows of its instance."""
 
-
 from sqlalchemy import select
 
 from control_plane.database import db

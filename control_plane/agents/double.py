@@ -27,6 +27,8 @@ def play(instance: Instance) -> None:
 def _report(wanted: Directive) -> Report:
     return Report(
         protocol=PROTOCOL,
+        run="double",
+        sequence=0,
         agent_version=__version__,
         etag=wanted["etag"],
         converged_etag=wanted["etag"],

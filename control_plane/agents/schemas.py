@@ -61,9 +61,7 @@ class SeenUserSchema(Document):
 
 
 class EngineSchema(Document):
-    state = text(
-        validate=ma.validate.OneOf(["preparing", "starting", "running", "stopped", "failed"])
-    )
+    state = text(validate=ma.validate.OneOf(["preparing", "starting", "running", "stopped", "failed"]))
     version = text(none=True)
     started_at = text(none=True)
     restarts = whole()
@@ -84,6 +82,8 @@ class ConfigurationSchema(Document):
 
 class ReportSchema(Document):
     protocol = whole()
+    run = text(validate=NAME)
+    sequence = whole()
     agent_version = text(validate=NAME)
     etag = text(none=True)
     converged_etag = text(none=True)

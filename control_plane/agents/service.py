@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -11,7 +12,7 @@ from control_plane import work
 from control_plane.agents import directive
 from control_plane.agents.credentials import Gone
 from control_plane.agents.models import Agent
-from control_plane.database import db, now, transaction
+from control_plane.database import Resource, db, now, transaction
 from control_plane.databases.models import Database, InstanceObject
 from control_plane.events import service as events
 from control_plane.instances.models import Action, Instance
@@ -23,6 +24,8 @@ SEEN_EVERY = timedelta(seconds=20)
 """How often an agent's freshness is written at most."""
 _APART = ("databases", "users", "repairs", "wait")
 """Parts of a report that do not stay with the instance."""
+_NO_NEWS = ("run", "sequence")
+"""Parts that may differ between two reports that say the same."""
 _MIB = 1 << 20
 
 
@@ -58,18 +61,12 @@ def converging(instance_id: str) -> bool:
 
 def store(instance: Instance, report: Report) -> None:
     """Make a report with news the newest one, inside a transaction on the instance."""
-    was_ready, failure = instance.ready, _failure(instance)
-    _outrun(instance, report)
-    instance.report = _kept(report)
-    instance.converged_revision = min(
-        directive.revision(instance.id, report["converged_etag"]), instance.desired_revision
-    )
-    instance.agent_lost = False
-    _settle(instance, "database", Database, report["databases"])
-    _settle(instance, "user", User, report["users"])
-    _finish_restart(instance, report["restart_done"])
     for sentence in report["repairs"]:
         _record("repaired", sentence, instance, instance, "instance", instance.name)
+    was_ready, failure = instance.ready, _failure(instance)
+    instance.agent_lost = False
+    if not _late(instance, report):
+        _adopt(instance, report)
     summarise(instance)
     if (words := _failure(instance)) and words != failure:
         _record("failure", words, instance, instance, "instance", instance.name)
@@ -77,6 +74,16 @@ def store(instance: Instance, report: Report) -> None:
         work.request(instance.id)  # so that its sentence tells of it
     else:
         work.wake(instance.id)
+
+
+def _adopt(instance: Instance, report: Report) -> None:
+    _outrun(instance, report)
+    instance.report = _kept(report)
+    instance.converged_revision = min(
+        directive.revision(instance.id, report["converged_etag"]), instance.desired_revision
+    )
+    _settle(instance, report)
+    _finish_restart(instance, report["restart_done"])
 
 
 def _get(instance_id: str, *, for_update: bool = False) -> Instance:
@@ -89,7 +96,19 @@ def _get(instance_id: str, *, for_update: bool = False) -> Instance:
 
 
 def _news(instance: Instance, report: Report) -> bool:
-    return bool(report["repairs"]) or instance.agent_lost or _kept(report) != instance.report
+    if report["repairs"] or instance.agent_lost:
+        return True
+    return not _late(instance, report) and _said(_kept(report)) != _said(instance.report)
+
+
+def _said(kept: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: part for name, part in kept.items() if name not in _NO_NEWS}
+
+
+def _late(instance: Instance, report: Report) -> bool:
+    """Whether a report sent after this one was stored before it."""
+    stored = instance.report
+    return stored.get("run") == report["run"] and stored.get("sequence", 0) > report["sequence"]
 
 
 def _kept(report: Report) -> dict[str, Any]:
@@ -114,29 +133,32 @@ def _failure(instance: Instance) -> str:
     return str(engine.get("message", "")) if engine.get("state") == "failed" else ""
 
 
-def _settle(
-    instance: Instance,
-    kind: str,
-    model: type[Database] | type[User],
-    outcomes: list[Outcome],
+def _settle(instance: Instance, report: Report) -> None:
+    """Note on each database and user how far it is."""
+    databases = {item["name"]: item for item in report["databases"]}
+    for database in db.session.scalars(select(Database).filter_by(instance_id=instance.id)).all():
+        outcome = databases.get(database.name)
+        _settle_one(instance, "database", database.name, database, outcome)
+    users = {(item["name"], item.get("host", "%")): item for item in report["users"]}
+    for user in db.session.scalars(select(User).filter_by(instance_id=instance.id)).all():
+        _settle_one(instance, "user", user.key, user, users.get((user.name, user.host)))
+
+
+def _settle_one(
+    instance: Instance, kind: str, name: str, row: Database | User, outcome: Outcome | None
 ) -> None:
-    """Note on each database or user how far it is; one that is dropped as wanted goes."""
-    said = {(item["name"], item.get("host", "%")): item for item in outcomes}
-    for row in db.session.scalars(select(model).filter_by(instance_id=instance.id)).all():
-        outcome = said.get((row.name, getattr(row, "host", "%")))
-        if outcome is None or outcome["generation"] != row.generation:
-            continue
-        name = getattr(row, "key", row.name)
-        if row.deleting and outcome["done"]:
-            _record("deleted", f"{kind.title()} {name!r} is dropped.", instance, row, kind, name)
-            db.session.delete(row)
-            instance.desired_revision += 1
-        elif _differs(row, outcome):
-            row.observed_generation = outcome["generation"]
-            row.applied = outcome["done"]
-            row.message = outcome["message"]
-            if not row.applied:
-                _record("failure", row.message, instance, row, kind, name)
+    if outcome is None or outcome["generation"] != row.generation:
+        return
+    if row.deleting and outcome["done"]:
+        _record("deleted", f"{kind.title()} {name!r} is dropped.", instance, row, kind, name)
+        db.session.delete(row)
+        instance.desired_revision += 1
+    elif _differs(row, outcome):
+        row.observed_generation = outcome["generation"]
+        row.applied = outcome["done"]
+        row.message = outcome["message"]
+        if not row.applied:
+            _record("failure", row.message, instance, row, kind, name)
 
 
 def _differs(row: InstanceObject, outcome: Outcome) -> bool:
@@ -164,7 +186,7 @@ def _record(
     kind: str,
     message: str,
     instance: Instance,
-    row: Instance | InstanceObject,
+    row: Resource,
     resource_type: str,
     name: str,
 ) -> None:

@@ -126,9 +126,7 @@ class Compute(Protocol):
 
     def find(self, instance_id: str) -> Server | None: ...
 
-    def ensure(
-        self, spec: ServerSpec, volume: Volume, port: Port, bootstrap: "Bootstrap"
-    ) -> Server:
+    def ensure(self, spec: ServerSpec, volume: Volume, port: Port, bootstrap: "Bootstrap") -> Server:
         """Create the server, start it when it is down, resize it when its flavor is another's."""
 
     def delete(self, instance_id: str) -> None:

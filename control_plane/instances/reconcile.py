@@ -127,9 +127,7 @@ def _say(instance: Instance, known: Server | None, server: Server) -> str:
     return f"{instance.name}: the agent is at work" + (f": {instance.message}" if instance.message else "")
 
 
-def _excuse(
-    wanted: ServerSpec, generation: int, error: CloudError | CloudRefusal, lease: Lease
-) -> Look:
+def _excuse(wanted: ServerSpec, generation: int, error: CloudError | CloudRefusal, lease: Lease) -> Look:
     """Say on the instance why its cloud objects are not as wanted."""
     with lease.fenced() as instance:
         if instance.generation != generation:

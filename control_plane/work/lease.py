@@ -21,7 +21,7 @@ TTL = 120.0
 _RENEW_AFTER = TTL / 4
 
 
-class LeaseLost(Exception):  # noqa: N818 - not an error: another works on it, or it is gone
+class LeaseLost(Exception):
     """Another has taken over, or the instance is gone; stop without another write."""
 
 
@@ -64,9 +64,7 @@ class Lease:
         db.session.execute(
             update(Instance)
             .where(Instance.id == self.instance_id)
-            .values(
-                lease_token=None, lease_expires=None, next_reconcile_at=due if asked else again
-            ),
+            .values(lease_token=None, lease_expires=None, next_reconcile_at=due if asked else again),
             execution_options={"synchronize_session": False},
         )
         return asked
@@ -92,9 +90,7 @@ def acquire(instance_id: str) -> Lease | None:
         )
         if not taken.rowcount:  # type: ignore[attr-defined]
             return None
-        look_again = session.scalar(
-            select(Instance.next_reconcile_at).where(Instance.id == instance_id)
-        )
+        look_again = session.scalar(select(Instance.next_reconcile_at).where(Instance.id == instance_id))
     assert look_again is not None  # noqa: S101 - written three lines above
     return Lease(instance_id, token, look_again)
 

@@ -57,9 +57,7 @@ class Sweep:
 def request_due(runner: work.Runner) -> int:
     """Hand the runner every instance that is due and nobody's. Returns how many."""
     free = or_(Instance.lease_expires.is_(None), Instance.lease_expires < epoch())
-    due = db.session.scalars(
-        select(Instance.id).where(Instance.next_reconcile_at <= epoch(), free)
-    ).all()
+    due = db.session.scalars(select(Instance.id).where(Instance.next_reconcile_at <= epoch(), free)).all()
     for instance_id in due:
         runner.request(instance_id)
     return len(due)

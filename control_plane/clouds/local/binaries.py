@@ -71,7 +71,5 @@ class Binaries:
 
 def _mark(folder: Path) -> str:
     """Changes when the programs in the folder are other ones."""
-    seen = sorted(
-        (item.name, item.stat().st_size, int(item.stat().st_mtime)) for item in folder.iterdir()
-    )
+    seen = sorted((item.name, item.stat().st_size, int(item.stat().st_mtime)) for item in folder.iterdir())
     return hashlib.sha256(repr((str(folder), seen)).encode()).hexdigest()[:12]

@@ -26,9 +26,8 @@ from control_plane.clouds.base import (
 )
 from control_plane.clouds.local.binaries import Binaries
 from control_plane.clouds.local.places import Places, make_folder
-from guest_agent import process
+from guest_agent import files, process
 from guest_agent.engines.base import Account
-from guest_agent.files import write_private
 
 _STOP_SECONDS = 100
 _LEAVE_SECONDS = 10
@@ -111,7 +110,7 @@ class Compute:
             return
         if not same and (agent := _agent(home)) is not None:
             process.stop(agent, signal.SIGUSR2, _LEAVE_SECONDS)
-        write_private(home / "agent.json", json.dumps(wanted, indent=2) + "\n")
+        files.write(home / "agent.json", json.dumps(wanted, indent=2) + "\n", mode=0o600)
 
 
 def _told(home: Path) -> dict[str, Any]:

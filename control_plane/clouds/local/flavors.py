@@ -60,6 +60,4 @@ def _flavor(entry: Any, where: str) -> Flavor:
             raise SettingsError(f"{where}: {name} is {entry[name]!r}; {_SHAPE}.")
     if entry["ram"] < 1 or entry["vcpus"] < 1:
         raise SettingsError(f"{where}: ram and vcpus are at least 1.")
-    return Flavor(
-        id=entry["name"], name=entry["name"], ram=entry["ram"], vcpus=entry["vcpus"], disk=0
-    )
+    return Flavor(id=entry["name"], name=entry["name"], ram=entry["ram"], vcpus=entry["vcpus"], disk=0)

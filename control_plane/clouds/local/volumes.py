@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from control_plane.clouds.base import CloudError, CloudRefusal, ServerSpec, Volume
 from control_plane.clouds.local.places import Places, make_folder
-from guest_agent.files import write_private
+from guest_agent import files
 
 _GIB = 1 << 30
 
@@ -45,7 +45,7 @@ class Volumes:
             try:
                 make_folder(folder.parent, self.places.passage)
                 make_folder(folder, self.places.passage)
-                write_private(folder / "volume.json", json.dumps({"size": volume.size}))
+                files.write(folder / "volume.json", json.dumps({"size": volume.size}), mode=0o600)
             except OSError as error:
                 raise CloudError(f"The volume cannot be made: {error}") from error
         return volume
