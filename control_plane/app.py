@@ -6,7 +6,6 @@ from pathlib import Path
 
 import flask_migrate
 from flask import Flask, Response, g, request
-from flask_smorest import Api
 
 import control_plane
 from control_plane.agents.views import blueprint as agents
@@ -22,7 +21,7 @@ from control_plane.flavors.views import blueprint as flavors
 from control_plane.http import problems
 from control_plane.http.health import blueprint as health
 from control_plane.http.json import StrictJSON
-from control_plane.http.openapi import describe
+from control_plane.http.openapi import CoffretApi
 from control_plane.instances.views import blueprint as instances
 from control_plane.quotas.views import blueprint as quotas
 from control_plane.settings import Settings
@@ -69,8 +68,7 @@ def create_app(settings: Settings, cloud: Cloud) -> Flask:
     app.after_request(_sign)
     app.register_blueprint(health)
     app.register_blueprint(agents)
-    api = Api(app)
-    describe(api)
+    api = CoffretApi(app)
     for blueprint in RESOURCES:
         api.register_blueprint(blueprint)
     return app

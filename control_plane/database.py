@@ -54,6 +54,7 @@ class Base(DeclarativeBase):
 
 
 db = SQLAlchemy(model_class=Base)
+"""Flask-SQLAlchemy's extension; `db.session` is one session a thread and app context."""
 
 
 class Resource:

@@ -3,7 +3,7 @@
 import math
 import random
 
-from flask import Blueprint, Response, current_app, request
+from flask import Blueprint, Response, current_app, jsonify, request
 from sqlalchemy import func, select
 
 from control_plane.agents import credentials, service
@@ -83,7 +83,7 @@ def _pause(instance_id: str) -> int:
 
 
 def _answer(body: object) -> Response:
-    response: Response = current_app.json.response(body)
+    response = jsonify(body)
     response.headers["Retry-After"] = "0"
     return response
 

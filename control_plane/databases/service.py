@@ -57,7 +57,7 @@ def listing(
         mine.filter(Database.name > marker).order_by(Database.name).limit(limit)
     ).all()
     known = set(db.session.scalars(mine.with_only_columns(Database.name)))
-    unmanaged = [
+    unmanaged: list[Database | UnmanagedDatabase] = [
         UnmanagedDatabase(instance=instance, **seen)
         for seen in instance.report.get("seen_databases", [])
         if seen["name"] not in known and seen["name"] > marker

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from flask import Response, request
 
-from control_plane.errors import Invalid, nearest
+from control_plane.errors import Invalid
 from control_plane.http import answers
 
 DEFAULT_LIMIT = 100
@@ -41,16 +41,3 @@ class Page:
             query += [("limit", str(self.limit)), ("marker", marker_of(shown[-1]))]
             links.append({"rel": "next", "href": f"{request.path}?{urlencode(query)}"})
         return answers.plain({"items": [dump(row) for row in shown], "links": links})
-
-
-def query_parameters(*known: str) -> dict[str, str]:
-    """The request's filters; a misspelt one is an error instead of being ignored."""
-    allowed = {*known, "limit", "marker"}
-    for name in request.args:
-        if name not in allowed:
-            raise Invalid.field(
-                f"?{name}",
-                f"There is no query parameter {name!r}.{nearest(name, allowed)}"
-                f" Known here: {', '.join(sorted(allowed))}.",
-            )
-    return {name: request.args[name] for name in known if name in request.args}

@@ -185,7 +185,7 @@ def actions(instance: Instance, marker: str, limit: int) -> Sequence[Action]:
 
 
 def action(instance: Instance, action_id: str) -> Action:
-    row = db.session.scalar(select(Action).filter_by(instance_id=instance.id, id=action_id))
+    row: Action | None = db.session.scalar(select(Action).filter_by(instance_id=instance.id, id=action_id))
     if row is None:
         raise NotFound(f"The instance {instance.name!r} has no action {action_id!r}.")
     return row
@@ -297,7 +297,8 @@ def _group_id(ctx: RequestContext, key: str | None, version: DatastoreVersion) -
             f"The group {key!r} is for {theirs.datastore.name} {theirs.name}; the instance runs"
             f" {version.datastore.name} {version.name}.",
         )
-    return group.id
+    group_id: str = group.id
+    return group_id
 
 
 def _refuse_what_is_fixed(row: Instance, columns: Mapping[str, Any]) -> None:

@@ -12,7 +12,8 @@ from control_plane.errors import Invalid
 from control_plane.http import answers, preconditions
 from control_plane.http.bodies import patched, takes, takes_patch
 from control_plane.http.idempotency import idempotent
-from control_plane.http.paging import Page, query_parameters
+from control_plane.http.paging import Page
+from control_plane.http.queries import PAGED, takes_query
 from control_plane.http.waiting import wait_for
 from control_plane.instances import service
 from control_plane.instances.models import Instance
@@ -42,7 +43,6 @@ INCLUDES = {
 
 
 def _filters() -> service.Filters:
-    query = query_parameters("name", "datastore", "status", "label")
     labels = {}
     for item in request.args.getlist("label"):
         name, equals, value = item.partition("=")
@@ -50,9 +50,9 @@ def _filters() -> service.Filters:
             raise Invalid.field("?label", f"{item!r} is not `name=value`.")
         labels[name] = value
     return service.Filters(
-        name=query.get("name"),
-        datastore=query.get("datastore"),
-        phase=query.get("status"),
+        name=request.args.get("name"),
+        datastore=request.args.get("datastore"),
+        phase=request.args.get("status"),
         labels=labels,
     )
 
@@ -69,6 +69,7 @@ def _included(row: Instance) -> dict[str, Any]:
 class Instances(MethodView):
     @blueprint.response(200, InstanceListSchema)
     @require(Role.READER)
+    @takes_query("name", "datastore", "status", "label", *PAGED)
     def get(self) -> Response:
         """List the project's instances"""
         filters = _filters()
@@ -81,9 +82,9 @@ class Instances(MethodView):
 class InstanceByName(MethodView):
     @blueprint.response(200, InstanceSchema)
     @require(Role.READER)
+    @takes_query("wait_for", "timeout", "include")
     def get(self, instance: str) -> Response:
         """Show an instance"""
-        query_parameters("wait_for", "timeout", "include")
         row = wait_for(lambda row: row.id, lambda: service.find(context(), instance), settled)
         return answers.resource(row, schema.dump(row) | _included(row))
 
@@ -122,9 +123,9 @@ class InstanceByName(MethodView):
 class Actions(MethodView):
     @blueprint.response(200, ActionListSchema)
     @require(Role.READER)
+    @takes_query(*PAGED)
     def get(self, instance: str) -> Response:
         """List the instance's actions"""
-        query_parameters()
         page = Page.of_request()
         row = service.find(context(), instance)
         rows = service.actions(row, page.marker or "", page.limit + 1)
@@ -143,8 +144,8 @@ class Actions(MethodView):
 class ActionById(MethodView):
     @blueprint.response(200, ActionSchema)
     @require(Role.READER)
+    @takes_query()
     def get(self, instance: str, action: str) -> Response:
         """Show an action"""
-        query_parameters()
         row = service.action(service.find(context(), instance), action)
         return answers.plain(action_schema.dump(row))

@@ -65,7 +65,7 @@ def listing(instance: Instance, marker: str = "", limit: int | None = None) -> l
     """The instance's users by key, after `marker`; those that only the engine knows included."""
     managed = db.session.scalars(select(User).filter_by(instance_id=instance.id)).all()
     known = {(row.name, row.host) for row in managed}
-    unmanaged = [
+    unmanaged: list[User | UnmanagedUser] = [
         UnmanagedUser(instance=instance, **seen)
         for seen in instance.report.get("seen_users", [])
         if (seen["name"], seen["host"]) not in known

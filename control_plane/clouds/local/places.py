@@ -40,12 +40,13 @@ class Places:
                 make_folder(folder, passage)
         except OSError as error:
             raise SettingsError(f"COFFRET_DATA_DIR={root} cannot be used: {error}.") from error
-        if account is not None and (folder := blocking_folder(places.instances, account)):
-            mode = stat.S_IMODE(folder.stat().st_mode)
+        blocking = blocking_folder(places.instances, account)
+        if account is not None and blocking is not None:
+            mode = stat.S_IMODE(blocking.stat().st_mode)
             raise SettingsError(
                 f"COFFRET_DATA_DIR={root}: the account {account.name!r}, which engines run as, cannot"
-                f" enter {folder} (mode {mode:04o}). Set COFFRET_DATA_DIR to a folder it can get to,"
-                f" such as /var/lib/coffret, or let it pass with `chmod o+x {folder}`."
+                f" enter {blocking} (mode {mode:04o}). Set COFFRET_DATA_DIR to a folder it can get to,"
+                f" such as /var/lib/coffret, or let it pass with `chmod o+x {blocking}`."
             )
         return places
 
