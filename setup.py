@@ -49,6 +49,7 @@ setup(
             "pytest>=8",
             "requests-mock>=1.12",
             "ruff>=0.12",
+            "types-gunicorn",
             "types-psutil",
             "types-PyMySQL",
             "types-requests",

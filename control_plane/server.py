@@ -136,7 +136,7 @@ class _Server(BaseApplication):  # type: ignore[misc]
             worker.wsgi.extensions["coffret_runner"].stop()
 
 
-def _die_with_parent(*_: Any) -> None:
+def _die_with_parent(_arbiter: Any, _worker: Any) -> None:
     """Killed with SIGKILL, the master takes its workers along: none is left to hold the port."""
     parent = os.getppid()
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
