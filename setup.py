@@ -51,6 +51,7 @@ setup(
             "requests-mock>=1.12",
             "ruff>=0.12",
             "types-cachetools",
+            "types-gunicorn",
             "types-psutil",
             "types-PyMySQL",
             "types-requests",
