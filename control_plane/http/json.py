@@ -23,7 +23,7 @@ class StrictJSON(DefaultJSONProvider):
     sort_keys = False
 
     def dumps(self, obj: Any, **kwargs: Any) -> str:
-        return super().dumps(obj, separators=(",", ":"), **kwargs)
+        return super().dumps(obj, **{"separators": (",", ":"), **kwargs})
 
     def loads(self, s: str | bytes, **kwargs: Any) -> Any:
         """Parse JSON; raises ValueError for all that RFC 8259 leaves open or forbids."""
