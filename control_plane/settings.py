@@ -44,9 +44,7 @@ class Settings:
     )
     runner_threads: int = _setting(4, "How many instances are reconciled at once in a process.")
     sweep_seconds: float = _setting(5.0, "Seconds between two sweeps for instances that are due.")
-    cloud: str = _setting(
-        "local", "Where instances run: `local` or `noop` (keeps books, runs nothing)."
-    )
+    cloud: str = _setting("local", "Where instances run: `local` or `noop` (keeps books, runs nothing).")
     agent_url: str = _setting(
         "", "URL at which agents reach this control plane. Empty: `http://` and `bind`."
     )
@@ -99,9 +97,7 @@ def _read_file(path: Path) -> dict[str, str]:
     try:
         lines = path.read_text().splitlines()
     except OSError as error:
-        raise SettingsError(
-            f"COFFRET_CONFIG names {path}, which cannot be read: {error}."
-        ) from error
+        raise SettingsError(f"COFFRET_CONFIG names {path}, which cannot be read: {error}.") from error
     pairs = {}
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.lstrip().startswith("#"):

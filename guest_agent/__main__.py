@@ -25,9 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         home = wanted.home.resolve()
         if wanted.command == "stop" and not (home / settings.FILE).exists():
-            sys.stderr.write(
-                f"coffret-agent: no agent was ever set up in {home}; nothing to stop\n"
-            )
+            sys.stderr.write(f"coffret-agent: no agent was ever set up in {home}; nothing to stop\n")
             return 0
         _log_to_stderr(settings.read(home).instance_id)
         return agent.run(home) if wanted.command == "run" else agent.stop(home)

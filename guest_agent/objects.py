@@ -56,8 +56,7 @@ class ObjectPass:
 
     def users(self, directive: Directive) -> list[Outcome]:
         return [
-            {**self._outcome(each, user_key(each)), "host": each["host"]}
-            for each in directive["users"]
+            {**self._outcome(each, user_key(each)), "host": each["host"]} for each in directive["users"]
         ]
 
     def _attempt(self, key: str, step: Callable[[], str | None], verifier: str = "") -> None:

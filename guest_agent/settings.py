@@ -58,9 +58,7 @@ def forget_token(home: Path, token: str) -> None:
     path = home / FILE
     found = json.loads(path.read_text())
     if found.get("bootstrap_token") == token:
-        files.write(
-            path, json.dumps({**found, "bootstrap_token": None}, indent=2) + "\n", mode=0o600
-        )
+        files.write(path, json.dumps({**found, "bootstrap_token": None}, indent=2) + "\n", mode=0o600)
 
 
 def account(name: str | None) -> Account | None:

@@ -4,6 +4,7 @@ from sqlalchemy import select
 
 from control_plane.database import db
 from control_plane.databases.models import Database, InstanceObject
+from control_plane.datastores.catalogue import as_text
 from control_plane.instances.models import Instance
 from control_plane.users.models import User
 from guest_agent.protocol import (
@@ -50,7 +51,7 @@ def build(instance: Instance) -> Directive | None:
             vcpus=instance.vcpus,
             volume_size=instance.volume_size,
         ),
-        parameters=dict(group.parameters) if group is not None else {},
+        parameters={name: as_text(value) for name, value in group.parameters.items()} if group else {},
         restart_policy="automatic" if instance.restart_policy == "automatic" else "manual",
         restart=instance.restart,
         databases=[

@@ -45,7 +45,5 @@ def wait_for(instance_id_of: Callable[[T], str], read: Callable[[], T], settled:
 def _timeout() -> float:
     text = request.args.get("timeout", "25")
     if not re.fullmatch(r"\d{1,4}(\.\d{1,3})?", text) or float(text) > LONGEST:
-        raise Invalid.field(
-            "?timeout", f"{text!r} is not a number of seconds from 0 to {LONGEST:g}."
-        )
+        raise Invalid.field("?timeout", f"{text!r} is not a number of seconds from 0 to {LONGEST:g}.")
     return float(text)

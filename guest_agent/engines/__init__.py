@@ -21,9 +21,7 @@ def plugin(manager: str) -> type[Engine]:
         module, _, name = PLUGINS[manager].rpartition(".")
     except KeyError:
         known = ", ".join(sorted(PLUGINS))
-        raise EngineError(
-            f"There is no engine plugin for {manager!r}; there are {known}."
-        ) from None
+        raise EngineError(f"There is no engine plugin for {manager!r}; there are {known}.") from None
     try:
         return cast(type[Engine], getattr(importlib.import_module(module), name))
     except ImportError as error:

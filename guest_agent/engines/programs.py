@@ -5,17 +5,20 @@ import functools
 import os
 import re
 import shutil
+import signal
 import subprocess
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import psutil
 
-from guest_agent import process
+from guest_agent import files, process
 from guest_agent.engines.base import Account, EngineError
 
 _LOG_LIMIT = 32 << 20
 _LOG_KEPT = 1 << 20
+_POLL = 0.02
 
 
 @contextlib.contextmanager
@@ -45,6 +48,32 @@ def check_version(wanted: str, found: str) -> None:
     """Raise EngineError unless `10.11.6` was found where `10.11` is wanted."""
     if not f"{found}.".startswith(f"{wanted}."):
         raise EngineError(f"version {wanted} is wanted, {found} is installed")
+
+
+def own_folder(folder: Path, account: Account | None) -> None:
+    """Make the folder exist and belong to the engine's account alone."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if account and folder.stat().st_uid != account.uid:
+        os.chown(folder, account.uid, account.gid)
+
+
+def write(path: Path, text: str, account: Account | None) -> None:
+    """Make the file hold `text`, for `account` alone; None is the agent's own."""
+    if not path.exists() or path.read_text(errors="replace") != text:
+        files.write(path, text, mode=0o600, account=account)
+
+
+def end(found: psutil.Process, patience: float) -> None:
+    """Ask an engine to end until it does: while it is busy it may pass over a request."""
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found.send_signal(signal.SIGTERM)
+        for _ in range(25):
+            if died(found):
+                return
+            time.sleep(_POLL)
+    process.stop(found, signal.SIGTERM, 1)
 
 
 def find(name: str, folders: Iterable[Path]) -> Path | None:

@@ -20,9 +20,7 @@ FAKE_AGENT = [str(Path(__file__).with_name("fake_engine.py"))]
 class Guest:
     """A home with agent.json, and the agents started in it."""
 
-    def __init__(
-        self, home: Path, plane: ControlPlane, engine: Engine, program: Sequence[str]
-    ) -> None:
+    def __init__(self, home: Path, plane: ControlPlane, engine: Engine, program: Sequence[str]) -> None:
         self.home = home
         self.engine = engine
         self.program = program
@@ -82,6 +80,4 @@ def until(holds: Callable[[], object], timeout: float = 10) -> None:
 
 
 def running(etag: str) -> Callable[[Any], bool]:
-    return lambda report: (
-        report["engine"]["state"] == "running" and report["converged_etag"] == etag
-    )
+    return lambda report: report["engine"]["state"] == "running" and report["converged_etag"] == etag

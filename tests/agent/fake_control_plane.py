@@ -26,6 +26,8 @@ class ControlPlane:
         self.gone = False
         self.parks = True
         self.retry_after = "0"
+        self.late = 0.0
+        """Seconds that the answer to a parked sync is on its way."""
         self.directive: dict[str, Any] | None = None
         self.reports: list[Report] = []
         self.syncs_parked = 0
@@ -139,7 +141,9 @@ class ControlPlane:
                 return None
             if self.gone:
                 return 410, None
-            return (200, self.directive) if self._news_for(body) else (304, None)
+            answer = (200, self.directive) if self._news_for(body) else (304, None)
+        time.sleep(self.late if body["wait"] else 0)
+        return answer
 
     def _news_for(self, report: dict[str, Any]) -> bool:
         return self.directive is not None and self.directive["etag"] != report["etag"]

@@ -155,7 +155,12 @@ def test_a_dynamic_parameter_is_applied_and_goes_back_to_its_default(place: Plac
     seen = place.engine.apply_configuration(
         place.wanted, {"maxmemory-policy": "allkeys-lru", "maxmemory": "64mb", "save": "60 1"}
     )
-    assert seen == {"in_sync": True, "pending_restart": [], "errors": {}}
+    assert seen == {
+        "in_sync": True,
+        "pending_restart": [],
+        "errors": {},
+        "changed": ["maxmemory", "maxmemory-policy", "save"],
+    }
     assert place.running("maxmemory-policy") == "allkeys-lru"
     assert place.running("maxmemory") == str(64 << 20)
     assert place.engine.apply_configuration(place.wanted, {})["in_sync"]
@@ -167,7 +172,9 @@ def test_a_dynamic_parameter_is_applied_and_goes_back_to_its_default(place: Plac
 def test_a_parameter_changed_by_hand_is_put_right(place: Place) -> None:
     place.engine.apply_configuration(place.wanted, {"hz": "50"})
     place.by_hand("CONFIG", "SET", "hz", "99", "timeout", "7", "appendonly", "no")
-    place.engine.apply_configuration(place.wanted, {"hz": "50"})
+    seen = place.engine.apply_configuration(place.wanted, {"hz": "50"})
+    assert seen["changed"] == ["appendonly", "hz", "timeout"]
+    assert place.engine.apply_configuration(place.wanted, {"hz": "50"})["changed"] == []
     assert place.running("hz") == "50"
     assert place.running("timeout") == "0"
     assert place.running("appendonly") == "yes"
@@ -279,7 +286,7 @@ def test_a_user_logs_in_with_its_password_and_does_what_it_was_granted(place: Pl
         ("DEBUG", "SLEEP", "1"),
         ("MODULE", "LIST"),
     ):
-        with pytest.raises(driver.exceptions.NoPermissionError):
+        with pytest.raises(driver.ResponseError, match=r"permission|not allowed"):
             client.execute_command(*refused)
     with pytest.raises(driver.AuthenticationError):
         place.login("app", "wrong").ping()
@@ -310,9 +317,7 @@ def test_no_grant_makes_an_administrator(place: Place, privileges: list[str]) ->
         ("+nosuchcommand", "Unknown command"),
     ],
 )
-def test_a_privilege_that_is_none_changes_nothing(
-    place: Place, privilege: str, reason: str
-) -> None:
+def test_a_privilege_that_is_none_changes_nothing(place: Place, privilege: str, reason: str) -> None:
     good = wanted_user("app", "p", {"privileges": ["+@read"], "keys": ["a:*"]})
     place.engine.ensure_user(good)
     place.engine.ensure_grants(good)
@@ -322,9 +327,7 @@ def test_a_privilege_that_is_none_changes_nothing(
             wanted_user("app", "p", {"privileges": ["+@read", privilege], "keys": ["*"]})
         )
     with pytest.raises(EngineError, match="pattern"):
-        place.engine.ensure_grants(
-            wanted_user("app", "p", {"privileges": ["ALL"], "keys": ["a b"]})
-        )
+        place.engine.ensure_grants(wanted_user("app", "p", {"privileges": ["ALL"], "keys": ["a b"]}))
     assert place.engine.users() == before
 
 

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import signal
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -11,8 +10,7 @@ from typing import ClassVar
 
 import psutil
 
-from guest_agent import process
-from guest_agent.engines import files, programs
+from guest_agent.engines import programs
 from guest_agent.engines.base import Engine, EngineError, Home
 from guest_agent.engines.mariadb import accounts, schemas, variables
 from guest_agent.engines.mariadb.session import Session, administrator, meaning, session
@@ -97,7 +95,7 @@ class MariaDB(Engine):
         programs.refuse_root(self.home.account)
         programs.check_version(engine["version"], self.version())
         for folder in (self.home.data, self.home.run):
-            files.own_folder(folder, self.home.account)
+            programs.own_folder(folder, self.home.account)
         if not (self._datadir / "mysql").exists():
             self._initialise()
         refused = self._read("refused.json")
@@ -114,7 +112,7 @@ class MariaDB(Engine):
             raise EngineError(f"{self._datadir} holds something that is no MariaDB: move it away")
         new = self.home.data / "mariadb.new"
         shutil.rmtree(new, ignore_errors=True)
-        files.own_folder(new, self.home.account)
+        programs.own_folder(new, self.home.account)
         base = [f"--basedir={self.home.binaries.parent}"] if self.home.binaries else []
         done = programs.run(
             [
@@ -168,8 +166,7 @@ class MariaDB(Engine):
 
     def stop(self) -> None:
         if found := self._process():
-            process.stop(found, signal.SIGTERM, _STOP_PATIENCE)
-            process.reap(found.pid)
+            programs.end(found, _STOP_PATIENCE)
 
     def running(self) -> bool:
         return self._process() is not None
@@ -215,7 +212,8 @@ class MariaDB(Engine):
             }
             accepted = {name: value for name, value in parameters.items() if name not in errors}
             wanted = _over(self._flavor(engine), accepted)
-            errors |= self._set(server, known, self._own(engine) | wanted)
+            refused, changed = self._set(server, known, self._own(engine) | wanted)
+            errors |= refused
         accepted = {name: value for name, value in accepted.items() if name not in errors}
         self._write_options(engine, accepted)
         self._write("refused.json", {name: parameters.get(name) for name in errors})
@@ -224,13 +222,17 @@ class MariaDB(Engine):
             "in_sync": not pending and not errors,
             "pending_restart": pending,
             "errors": errors,
+            "changed": changed,
         }
 
     def _set(
         self, server: Session, known: Mapping[str, variables.Variable], wanted: Mapping[str, str]
-    ) -> dict[str, str]:
-        """Set what is dynamic and differs; what is not wanted goes back to its default."""
-        errors = {}
+    ) -> tuple[dict[str, str], list[str]]:
+        """Set what is dynamic and differs; what is not wanted goes back to its default.
+
+        Returns the engine's reasons where it refused, and the names of those that changed.
+        """
+        errors, changed = {}, []
         aliased = {known[name].alias for name in wanted if name in known}
         for name, variable in sorted(known.items()):  # a character set before its collation
             value = wanted.get(name)
@@ -250,8 +252,11 @@ class MariaDB(Engine):
             except EngineError as error:
                 errors[name] = str(error)
                 continue
-            self._made[name] = (value, variables.value(server, name))
-        return errors
+            now = variables.value(server, name)
+            self._made[name] = (value, now)
+            if now != variable.value:
+                changed.append(name)
+        return errors, changed
 
     def _pending(
         self, known: Mapping[str, variables.Variable], wanted: Mapping[str, str]
@@ -347,11 +352,11 @@ class MariaDB(Engine):
         ):
             lines = [_line(name, value) for name, value in values.items()]
             text = "[mariadbd]\n" + "".join(lines) + rest
-            files.write(path, text, self.home.account)
+            programs.write(path, text, self.home.account)
         self._write("wanted.json", _over(self._flavor(engine), parameters))
 
     def _write(self, name: str, values: Mapping[str, str | None]) -> None:
-        files.write(self.home.data / name, json.dumps(values, indent=1), None)
+        programs.write(self.home.data / name, json.dumps(values, indent=1), None)
 
     def _read(self, name: str) -> dict[str, str]:
         try:

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from guest_agent.engines.base import EngineError
-from guest_agent.engines.mariadb.session import Session, identifier, quoted
+from guest_agent.engines.mariadb.session import Session, quoted
 from guest_agent.protocol import Grant
 
 PRIVILEGES = {
@@ -137,35 +137,33 @@ def _strip(server: Session, name: str, host: str) -> list[str]:
         server.run("REVOKE GRANT OPTION ON *.* FROM %s@%s", *account)
         done.append(f"revoked {_list(words)} on everything")
     tables = server.rows(
-        "SELECT DISTINCT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLE_PRIVILEGES "
-        "WHERE GRANTEE = %s UNION SELECT DISTINCT TABLE_SCHEMA, TABLE_NAME FROM "
-        "information_schema.COLUMN_PRIVILEGES WHERE GRANTEE = %s",
+        "SELECT TABLE_SCHEMA AS a, TABLE_NAME AS b, MAX(IS_GRANTABLE) AS grantable FROM ("
+        "SELECT * FROM information_schema.TABLE_PRIVILEGES WHERE GRANTEE = %s UNION ALL "
+        "SELECT GRANTEE, TABLE_CATALOG, TABLE_SCHEMA, TABLE_NAME, PRIVILEGE_TYPE, IS_GRANTABLE "
+        "FROM information_schema.COLUMN_PRIVILEGES WHERE GRANTEE = %s) AS every GROUP BY 1, 2",
         spelled,
         spelled,
     )
-    for row in tables:
-        where = f"{identifier(row['TABLE_SCHEMA'])}.{identifier(row['TABLE_NAME'])}"
-        server.run(f"REVOKE ALL PRIVILEGES, GRANT OPTION ON {where} FROM %s@%s", *account)
-        done.append(f"revoked all on table {where}")
-    for row in server.rows(
-        "SELECT Db, Routine_name, Routine_type FROM mysql.procs_priv WHERE User = %s AND Host = %s",
+    routines = server.rows(
+        "SELECT Db AS a, Routine_name AS b, Routine_type AS kind, "
+        "IF(FIND_IN_SET('Grant', Proc_priv), 'YES', 'NO') AS grantable "
+        "FROM mysql.procs_priv WHERE User = %s AND Host = %s",
         *account,
-    ):
-        where = f"{row['Routine_type']} {identifier(row['Db'])}.{identifier(row['Routine_name'])}"
+    )
+    for row in (*tables, *routines):
+        where = f"{row.get('kind', 'TABLE')} {quoted(row['a'])}.{quoted(row['b'])}"
         server.run(f"REVOKE ALL PRIVILEGES ON {where} FROM %s@%s", *account)
-        done.append(f"revoked all on {where}")
-    for row in server.rows(
-        "SELECT Role FROM mysql.roles_mapping WHERE User = %s AND Host = %s", *account
-    ):
-        server.run(f"REVOKE {identifier(row['Role'])} FROM %s@%s", *account)
+        if row["grantable"] == "YES":  # which kept the entry until now
+            server.run(f"REVOKE GRANT OPTION ON {where} FROM %s@%s", *account)
+        done.append(f"revoked all on {row['a']}.{row['b']}")
+    for row in server.rows("SELECT Role FROM mysql.roles_mapping WHERE User = %s AND Host = %s", *account):
+        server.run(f"REVOKE {quoted(row['Role'])} FROM %s@%s", *account)
         done.append(f"revoked role {row['Role']}")
     for row in server.rows(
         "SELECT Proxied_user, Proxied_host FROM mysql.proxies_priv WHERE User = %s AND Host = %s",
         *account,
     ):
-        server.run(
-            "REVOKE PROXY ON %s@%s FROM %s@%s", row["Proxied_user"], row["Proxied_host"], *account
-        )
+        server.run("REVOKE PROXY ON %s@%s FROM %s@%s", row["Proxied_user"], row["Proxied_host"], *account)
         done.append(f"revoked proxy for {row['Proxied_user']}")
     return done
 

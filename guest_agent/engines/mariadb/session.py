@@ -3,6 +3,7 @@
 import os
 import pwd
 import re
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -43,7 +44,7 @@ class Session:
 
     def rows(self, statement: str, *values: object) -> list[dict[str, Any]]:
         """What a statement answers; values are put in as literals by the driver."""
-        with self._connection.cursor(pymysql.cursors.DictCursor) as cursor:
+        with _spoken(), self._connection.cursor(pymysql.cursors.DictCursor) as cursor:
             cursor.execute(statement, values)
             return list(cursor.fetchall())
 
@@ -52,26 +53,45 @@ class Session:
 
 
 @contextmanager
-def session(socket: Path) -> Iterator[Session]:
-    """A session on the server behind `socket`; its errors come out as EngineError."""
+def session(path: Path) -> Iterator[Session]:
+    """A session on the server behind the socket at `path`. All errors are EngineError."""
+    connection = pymysql.connect(
+        user=administrator(),
+        charset="utf8mb4",
+        sql_mode="STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION",
+        autocommit=True,
+        ssl_disabled=True,
+        read_timeout=300,
+        defer_connect=True,
+    )
+    with _spoken():
+        connection.connect(_connected(path))
+    with closing(connection):
+        yield Session(connection)
+
+
+def _connected(path: Path) -> socket.socket:
+    """A connected socket; the driver would leave one open that it cannot connect."""
+    made = socket.socket(socket.AF_UNIX)
+    made.settimeout(10)
     try:
-        connection = pymysql.connect(
-            unix_socket=str(socket),
-            user=administrator(),
-            charset="utf8mb4",
-            sql_mode="STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION",
-            autocommit=True,
-            ssl_disabled=True,
-            connect_timeout=10,
-            read_timeout=300,
-        )
-        with closing(connection):
-            yield Session(connection)
+        made.connect(str(path))
+    except OSError as error:
+        made.close()
+        raise EngineError(f"MariaDB does not answer: {error}") from error
+    made.settimeout(None)
+    return made
+
+
+@contextmanager
+def _spoken() -> Iterator[None]:
+    try:
+        yield
     except pymysql.MySQLError as error:
-        raise EngineError(words(error)) from error
+        raise EngineError(_words(error)) from error
 
 
-def words(error: pymysql.MySQLError) -> str:
+def _words(error: pymysql.MySQLError) -> str:
     """The engine's own sentence, without the driver's packing."""
     return str(error.args[-1]) if error.args else str(error)
 

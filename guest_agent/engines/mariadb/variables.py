@@ -157,24 +157,25 @@ def value(server: Session, name: str) -> str | None:
 def _variable(row: dict[str, str | None]) -> Variable:
     name = str(row["VARIABLE_NAME"]).lower()
     low, high = row["NUMERIC_MIN_VALUE"], row["NUMERIC_MAX_VALUE"]
+    values = [value for value in str(row["ENUM_VALUE_LIST"] or "").split(",") if value]
     return Variable(
         name=name,
         value=row["GLOBAL_VALUE"],
         origin=str(row["GLOBAL_VALUE_ORIGIN"]),
         default=row["DEFAULT_VALUE"],
-        kind=_kind(str(row["VARIABLE_TYPE"])),
+        kind=_kind(str(row["VARIABLE_TYPE"]), values),
         description=str(row["VARIABLE_COMMENT"] or ""),
         minimum=None if low is None else float(low),
         maximum=None if high is None else float(high),
         block=int(row["NUMERIC_BLOCK_SIZE"] or 1) or 1,
-        values=[value for value in str(row["ENUM_VALUE_LIST"] or "").split(",") if value],
+        values=values,
         dynamic=row["READ_ONLY"] == "NO",
         settable=(row["COMMAND_LINE_ARGUMENT"] is not None or name in OPTIONS) and not owned(name),
     )
 
 
 def _kind(
-    words: str,
+    words: str, values: list[str]
 ) -> Literal["integer", "number", "boolean", "enum", "set", "flags", "string"]:
     if "INT" in words:
         return "integer"
@@ -183,7 +184,7 @@ def _kind(
             return "number"
         case "BOOLEAN":
             return "boolean"
-        case "ENUM":
+        case "ENUM" if values:  # character sets and the like do not list theirs
             return "enum"
         case "SET":
             return "set"

@@ -1,9 +1,15 @@
 """PostgreSQL 15 and later."""
 
+import contextlib
 import os
+import signal
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
+
+import psutil
+import psycopg
 
 from guest_agent.engines.base import Engine, EngineError, Home
 from guest_agent.engines.postgresql import (
@@ -16,7 +22,7 @@ from guest_agent.engines.postgresql import (
     privileges,
     users,
 )
-from guest_agent.engines.postgresql.admin import Admin, engine_errors
+from guest_agent.engines.postgresql.admin import Admin, Connection, engine_errors
 from guest_agent.engines.postgresql.binaries import find_binaries
 from guest_agent.engines.postgresql.server import Server
 from guest_agent.protocol import (
@@ -32,6 +38,8 @@ from guest_agent.protocol import (
 __all__ = ["PostgreSQL", "find_binaries"]
 
 _OLDEST = 15
+_RELOAD = 0.2
+"""Seconds in which a postmaster has read its files again."""
 
 
 class PostgreSQL(Engine):
@@ -49,17 +57,14 @@ class PostgreSQL(Engine):
     def prepare(self, engine: DesiredEngine, parameters: Mapping[str, str]) -> None:
         """Run initdb where there is no data yet, and write the configuration."""
         if os.geteuid() == 0 and self.home.account is None:
-            raise EngineError(
-                "PostgreSQL never runs as root; give the engine an account of its own"
-            )
+            raise EngineError("PostgreSQL never runs as root; give the engine an account of its own")
         with engine_errors():
             files.own_folder(self.home.run, self.home.account)
             made_by = cluster.cluster_version(self.home)
             wanted = binaries.major(engine["version"])
             if made_by and binaries.major(made_by) != wanted:
                 raise EngineError(
-                    f"The data was made by PostgreSQL {made_by}; "
-                    f"version {engine['version']} cannot read it"
+                    f"The data was made by PostgreSQL {made_by}; version {engine['version']} cannot read it"
                 )
             folder = self._find(engine["version"])
             version = binaries.read_version(folder)
@@ -123,10 +128,20 @@ class PostgreSQL(Engine):
             self._server.trim_log()
             if not (postmaster := self._server.process()):
                 raise EngineError("PostgreSQL does not run")
-            with self._admin.session() as connection:
-                return self._configuration.apply(
-                    connection, postmaster, parameters, engine, refused
-                )
+            with contextlib.closing(self._connect_past_drift(postmaster)) as connection:
+                return self._configuration.apply(connection, postmaster, parameters, engine, refused)
+
+    def _connect_past_drift(self, postmaster: psutil.Process) -> Connection:
+        """A new connection knows what the postmaster has read; a kept one reads files itself.
+
+        Somebody's pg_hba.conf may have locked us out; ours has just been put in its place.
+        """
+        try:
+            return self._admin.connect()
+        except psycopg.OperationalError:
+            postmaster.send_signal(signal.SIGHUP)
+            time.sleep(_RELOAD)
+            return self._admin.connect()
 
     def databases(self) -> list[SeenDatabase]:
         """All databases but `postgres` and the templates."""

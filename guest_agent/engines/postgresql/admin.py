@@ -30,8 +30,7 @@ SET default_transaction_isolation = 'read committed';
 SET synchronous_commit = local;
 SET idle_in_transaction_session_timeout = 0;
 SET idle_session_timeout = 0;
-SET lock_timeout = '10s';
-SET statement_timeout = '10min'
+SET lock_timeout = '10s'
 """
 
 
@@ -42,7 +41,10 @@ def engine_errors() -> Iterator[None]:
         yield
     except psycopg.Error as error:
         raise EngineError(said(error)) from error
-    except (OSError, UnicodeError) as error:
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        raise EngineError(f"{error.strerror or error}{where}") from error
+    except UnicodeError as error:
         raise EngineError(str(error)) from error
 
 
@@ -80,9 +82,16 @@ class Admin:
             connect_timeout=timeout,
             application_name="coffret-agent",
             client_encoding="UTF8",
+            options="-c statement_timeout=10min",  # a user's of 1 ms must not meet the lines below
             autocommit=True,
         )
-        connection.execute(_SETTINGS)
+        try:
+            connection.execute(_SETTINGS)
+            if connection.info.server_version >= 170000:
+                connection.execute("SET transaction_timeout = 0")
+        except psycopg.Error:
+            connection.close()
+            raise
         return connection
 
     @contextlib.contextmanager

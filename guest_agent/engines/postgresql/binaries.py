@@ -31,9 +31,7 @@ def _places() -> Iterator[Path]:
     if wheel and wheel.origin:
         yield Path(wheel.origin).parent / "pginstall" / "bin"
     if found := shutil.which("postgres"):
-        yield (
-            Path(found).resolve().parent
-        )  # Debian links single programs; initdb lies at the target
+        yield Path(found).resolve().parent  # Debian links single programs; initdb lies at the target
     yield from sorted(_DEBIAN.glob("*/bin"), key=lambda folder: -major(folder.parent.name))
 
 

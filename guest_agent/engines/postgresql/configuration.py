@@ -16,6 +16,14 @@ from guest_agent.protocol import DesiredEngine, PendingParameter, SeenConfigurat
 
 _NOTE = "# Written by Coffret's agent; changes made here by hand are undone.\n"
 _MAIN = _NOTE + "include 'coffret.conf'\ninclude 'parameters.conf'\n"
+_FILES = (
+    "postgresql.conf",
+    "postgresql.auto.conf",
+    "pg_hba.conf",
+    "pg_ident.conf",
+    "coffret.conf",
+    "parameters.conf",
+)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*(\.[A-Za-z_][A-Za-z0-9_$]*)*")
 _BLAMED = re.compile(r'parameter "([^"]+)"')
 CHOSEN = {
@@ -95,9 +103,7 @@ class Configuration:
         self._data = cluster.data_directory(home)
         self._judged: tuple[dict[str, str], dict[str, str]] | None = None
 
-    def write(
-        self, engine: DesiredEngine, parameters: Mapping[str, str], binaries: Path
-    ) -> dict[str, str]:
+    def write(self, engine: DesiredEngine, parameters: Mapping[str, str], binaries: Path) -> dict[str, str]:
         """Write all files, leaving out refused parameters; returns the reasons by name."""
         account = self._home.account
         for name, text in {
@@ -117,13 +123,13 @@ class Configuration:
         """Ask the engine's own parser, apart from the files in use; the answer is kept."""
         if self._judged and self._judged[0] == parameters:
             return self._judged[1]
-        refused = {
-            name: reason for name in parameters if (reason := _not_for_users(name, parameters))
-        }
+        refused = {name: reason for name in parameters if (reason := _not_for_users(name, parameters))}
         trial = self._data / "trial.conf"
         try:
             while True:
                 taken = {name: value for name, value in parameters.items() if name not in refused}
+                if not taken:
+                    break
                 files.write(trial, render(taken), self._home.account)
                 found = self._read_by_engine(trial, binaries)
                 known = {name: found[name.lower()] for name in taken if name.lower() in found}
@@ -165,7 +171,7 @@ class Configuration:
         refused: Mapping[str, str],
     ) -> SeenConfiguration:
         """Make the running engine read the files, and compare."""
-        self._reload(connection, postmaster)
+        changed = self._reload(connection, postmaster)
         errors = dict(refused)
         for name, reason in connection.execute(
             "SELECT name, error FROM pg_file_settings"
@@ -184,46 +190,48 @@ class Configuration:
                 desired=wanted.get(name.lower()),
             )
             for name, running in connection.execute(
-                "SELECT name, current_setting(name) FROM pg_settings"
-                " WHERE pending_restart ORDER BY name"
+                "SELECT name, current_setting(name) FROM pg_settings WHERE pending_restart ORDER BY name"
             ).fetchall()
         ]
         return SeenConfiguration(
-            in_sync=not pending and not errors, pending_restart=pending, errors=errors
+            in_sync=not pending and not errors,
+            pending_restart=pending,
+            errors=errors,
+            changed=changed,
         )
 
-    def _reload(self, connection: Connection, postmaster: psutil.Process) -> None:
-        """Signal until a load later than the newest file was seen: it survives a killed agent."""
-        newest = max(
-            (self._data / name).stat().st_mtime
-            for name in (
-                "postgresql.conf",
-                "postgresql.auto.conf",
-                "pg_hba.conf",
-                "pg_ident.conf",
-                "coffret.conf",
-                "parameters.conf",
-            )
-        )
-        started = time.monotonic()
-        asked = False
-        while True:
-            row = connection.execute(
-                "SELECT extract(epoch FROM pg_conf_load_time())::float8"
-            ).fetchone()
-            if row and row[0] >= newest:
-                return
-            if not asked:
-                postmaster.send_signal(signal.SIGHUP)
-                asked = True
-            if time.monotonic() - started > _RELOAD_PATIENCE:
+    def _reload(self, connection: Connection, postmaster: psutil.Process) -> list[str]:
+        """Have the newest files read; a killed agent may have written without asking for it.
+
+        Returns the names of the parameters that run with another value now.
+        """
+        newest = max((self._data / name).stat().st_mtime for name in _FILES)
+        if _loaded_since(connection, newest):
+            return []
+        before = _running(connection)
+        postmaster.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + _RELOAD_PATIENCE
+        while not _loaded_since(connection, newest):
+            if time.monotonic() > deadline:
                 words = connection.execute(
                     "SELECT string_agg(concat_ws(': ', name, error), '; ') FROM pg_file_settings"
                     " WHERE error IS NOT NULL"
                 ).fetchone()
-                reason = words and words[0]
-                raise EngineError(f"PostgreSQL did not reload its configuration: {reason}")
+                raise EngineError(f"PostgreSQL did not reload its configuration: {words and words[0]}")
             time.sleep(0.005)
+        return sorted(name for name, value in _running(connection) - before)
+
+
+def _loaded_since(connection: Connection, moment: float) -> bool:
+    row = connection.execute(
+        "SELECT extract(epoch FROM pg_conf_load_time())::float8 >= %s", [moment]
+    ).fetchone()
+    return bool(row and row[0])
+
+
+def _running(connection: Connection) -> set[tuple[str, str]]:
+    """Configured values in use; `setting` would be what this session has set for itself."""
+    return set(connection.execute("SELECT name, reset_val FROM pg_settings").fetchall())
 
 
 def _not_for_users(name: str, parameters: Mapping[str, str]) -> str | None:

@@ -103,9 +103,7 @@ def drop(admin: Admin, name: str) -> str | None:
     with admin.session() as connection:
         if not connection.execute("SELECT FROM pg_database WHERE datname = %s", [name]).rowcount:
             return None
-        connection.execute(
-            sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
-        )
+        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
     return f"Database {name}: dropped"
 
 
@@ -168,15 +166,11 @@ def _put_right(connection: Connection, database: DesiredDatabase) -> list[str]:
     wanted_owner = database["owner"] or ADMIN
     if owner != wanted_owner:
         connection.execute(
-            sql.SQL("ALTER DATABASE {} OWNER TO {}").format(
-                identifier, sql.Identifier(wanted_owner)
-            )
+            sql.SQL("ALTER DATABASE {} OWNER TO {}").format(identifier, sql.Identifier(wanted_owner))
         )
         done.append(f"owner {owner} replaced by {wanted_owner}")
     if not open_:
-        connection.execute(
-            sql.SQL("ALTER DATABASE {} WITH ALLOW_CONNECTIONS true").format(identifier)
-        )
+        connection.execute(sql.SQL("ALTER DATABASE {} WITH ALLOW_CONNECTIONS true").format(identifier))
         done.append("opened for connections")
     if public:
         connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(identifier))
@@ -186,14 +180,10 @@ def _put_right(connection: Connection, database: DesiredDatabase) -> list[str]:
 
 def _encoding(connection: Connection, name: str) -> str:
     """The engine's own spelling of an encoding's name."""
-    row = connection.execute(
-        "SELECT pg_encoding_to_char(pg_char_to_encoding(%s))", [name]
-    ).fetchone()
+    row = connection.execute("SELECT pg_encoding_to_char(pg_char_to_encoding(%s))", [name]).fetchone()
     offered = character_sets(connection)
     if row is None or row[0] not in offered:
-        raise EngineError(
-            f'"{name}" is no character set here; one of {", ".join(offered)} would be'
-        )
+        raise EngineError(f'"{name}" is no character set here; one of {", ".join(offered)} would be')
     return str(row[0])
 
 

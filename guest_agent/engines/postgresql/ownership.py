@@ -7,6 +7,8 @@ OWNED = frozenset(
         "external_pid_file", "hba_file", "ident_file", "listen_addresses", "port",
         "unix_socket_directories", "unix_socket_group", "unix_socket_permissions",
         "superuser_reserved_connections", "allow_alter_system", "cluster_name",
+        # no parameters, but read as words of their own where one stands
+        "include", "include_dir", "include_if_exists",
         # passwords, certificates and keys
         "db_user_namespace", "gss_accept_delegation", "krb_caseins_users", "krb_server_keyfile",
         "md5_password_warnings", "oauth_validator_libraries", "password_encryption", "ssl",

@@ -147,22 +147,20 @@ def seen(admin: Admin) -> list[SeenUser]:
         for grantee, of_kind in kinds.items():
             name = roles.get(grantee, "")
             held[name][database] = grants.from_objects(of_kind, owner == grantee)
-    return [
-        SeenUser(name=name, host="%", grants=grants.as_grants(held.get(name, {}))) for name in names
-    ]
+    return [SeenUser(name=name, host="%", grants=grants.as_grants(held.get(name, {}))) for name in names]
 
 
 def ensure(admin: Admin, user: DesiredUser) -> str | None:
     """Make the user's privileges exactly the wanted ones in all databases."""
     name = user["name"]
     wanted = grants.normalised(user["grants"])
+    if own := sorted(OWN_DATABASES & set(wanted)):
+        raise EngineError(f"{', '.join(own)} is PostgreSQL's own database; nothing is granted there")
     with admin.session() as connection:
         row = connection.execute("SELECT oid FROM pg_roles WHERE rolname = %s", [name]).fetchone()
         if row is None:
             raise EngineError(f"User {name} does not exist")
-        concerned = [
-            each[0] for each in connection.execute(_CONCERNED, [list(wanted), row[0]]).fetchall()
-        ]
+        concerned = [each[0] for each in connection.execute(_CONCERNED, [list(wanted), row[0]]).fetchall()]
     done: list[str] = []
     for database in concerned:
         with admin.session(database) as connection, connection.transaction():
@@ -202,9 +200,7 @@ def _put_right(connection: Connection, role: int, privileges: frozenset[str]) ->
                 sql.SQL("GRANT {} ON {} {} TO {}").format(
                     _keywords(missing),
                     sql.SQL(target),
-                    sql.SQL(", ").join(
-                        each.identifier() for each in objects[start : start + _BATCH]
-                    ),
+                    sql.SQL(", ").join(each.identifier() for each in objects[start : start + _BATCH]),
                     sql.Identifier(name),
                 )
             )

@@ -45,7 +45,8 @@ class Server:
 
     def _by_its_own_note(self) -> psutil.Process | None:
         try:
-            pid = int((self._data / "postmaster.pid").read_text().split(maxsplit=1)[0])
+            first = (self._data / "postmaster.pid").read_text().split(maxsplit=1)[0]
+            pid = abs(int(first))  # negative: somebody's single-user session
             found = psutil.Process(pid)
             if found.status() == psutil.STATUS_ZOMBIE:
                 process.reap(pid)
@@ -63,15 +64,13 @@ class Server:
 
     def start(self, binaries: Path, admin: Admin) -> None:
         """Start it unless it runs, and wait until it answers."""
-        running = self.process()
-        offset = 0
-        if running is None:
+        offset = self._log_size()
+        if (running := self.process()) is None:
             self._end_orphans()
             files.own_folder(self._home.run, self._home.account)
             files.own_folder(self.log.parent, self._home.account)
             self.trim_log()
-            with contextlib.suppress(FileNotFoundError):
-                offset = self.log.stat().st_size
+            offset = self._log_size()
             running = process.spawn(
                 [binaries / "postgres", "-D", self._data],
                 pid_file=self._pid_file,
@@ -94,8 +93,7 @@ class Server:
                     return
             if status is None and time.monotonic() > deadline:
                 raise EngineError(
-                    f"PostgreSQL did not answer in {_START_PATIENCE:.0f} s: "
-                    f"{self._last_words(offset)}"
+                    f"PostgreSQL did not answer in {_START_PATIENCE:.0f} s: {self._last_words(offset)}"
                 )
             time.sleep(_POLL)
 
@@ -131,19 +129,24 @@ class Server:
         """Fast shutdown: sessions are ended, a checkpoint is written; immediate when that hangs."""
         if not (running := self.process()):
             return
+        deadline = time.monotonic() + _STOP_PATIENCE
         with contextlib.suppress(psutil.NoSuchProcess):
             running.send_signal(signal.SIGINT)
-            try:
-                running.wait(_STOP_PATIENCE)
-            except psutil.TimeoutExpired:
+        while self.process():
+            if time.monotonic() > deadline:
                 process.stop(running, signal.SIGQUIT, 30)
+                return
+            time.sleep(_POLL)
+
+    def _log_size(self) -> int:
+        try:
+            return self.log.stat().st_size
+        except FileNotFoundError:
+            return 0
 
     def trim_log(self) -> None:
         """Keep the log from filling the volume: past 32 MiB, its last 4 MiB are put aside."""
-        try:
-            size = self.log.stat().st_size
-        except FileNotFoundError:
-            return
+        size = self._log_size()
         if size > _LOG_LIMIT:
             with self.log.open("rb") as log, self.log.with_suffix(".1.log").open("wb") as kept:
                 log.seek(size - _LOG_KEPT)

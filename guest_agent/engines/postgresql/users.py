@@ -14,9 +14,7 @@ from guest_agent.engines.postgresql.admin import (
 )
 from guest_agent.protocol import DesiredUser
 
-_VERIFIER = re.compile(
-    r"SCRAM-SHA-256\$[0-9]{1,9}:[A-Za-z0-9+/=]+\$[A-Za-z0-9+/=]+:[A-Za-z0-9+/=]+"
-)
+_VERIFIER = re.compile(r"SCRAM-SHA-256\$[0-9]{1,9}:[A-Za-z0-9+/=]+\$[A-Za-z0-9+/=]+:[A-Za-z0-9+/=]+")
 """https://www.postgresql.org/docs/current/catalog-pg-authid.html. Anything else would be taken for
 a password in clear."""
 
@@ -106,9 +104,7 @@ def drop(admin: Admin, name: str) -> str | None:
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usesysid = %s",
             [role],
         )
-        owned = connection.execute(
-            "SELECT datname FROM pg_database WHERE datdba = %s", [role]
-        ).fetchall()
+        owned = connection.execute("SELECT datname FROM pg_database WHERE datdba = %s", [role]).fetchall()
         for (database,) in owned:
             connection.execute(
                 sql.SQL("ALTER DATABASE {} OWNER TO {}").format(

