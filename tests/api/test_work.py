@@ -124,9 +124,14 @@ def test_what_is_asked_for_in_a_transaction_that_fails_is_not_asked_for(
     control_plane: ControlPlane, instance_id: str
 ) -> None:
     write(instance_id, next_reconcile_at=None)
-    with pytest.raises(RuntimeError), transaction():
-        work.request(instance_id)
-        raise RuntimeError
+
+    def ask_and_fail() -> None:
+        with transaction():
+            work.request(instance_id)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        ask_and_fail()
     assert control_plane.row(instance_id).next_reconcile_at is None
 
 
