@@ -3,7 +3,6 @@
 import copy
 import threading
 import time
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -94,12 +93,12 @@ class Guest:
 
 
 @pytest.fixture
-def guest(with_guests: ControlPlane) -> Iterator[Guest]:
+def guest(with_guests: ControlPlane) -> Guest:
     """Of an instance whose server is there; not registered yet."""
     with_guests.runner.start()
     instance_id = with_guests.put_instance()
     eventually(lambda: instance_id in with_guests.books.servers)
-    yield Guest(with_guests, instance_id)
+    return Guest(with_guests, instance_id)
 
 
 @pytest.fixture
