@@ -16,17 +16,6 @@ from guest_agent.protocol import (
 )
 
 
-def etag(instance: Instance) -> str:
-    return f"{instance.id}-{instance.desired_revision}"
-
-
-def revision(instance_id: str, text: str | None) -> int:
-    """The `desired_revision` that an etag of this instance stands for; 0 for any other text."""
-    prefix, _, number = (text or "").rpartition("-")
-    plain = number.isascii() and number.isdecimal() and len(number) <= 15
-    return int(number) if prefix == instance_id and plain else 0
-
-
 def build(instance: Instance) -> Directive | None:
     """None until the cloud has given the instance its place."""
     if "port" not in instance.cloud:
@@ -39,7 +28,7 @@ def build(instance: Instance) -> Directive | None:
         select(User).filter_by(instance_id=instance.id).order_by(User.name, User.host)
     )
     return Directive(
-        etag=etag(instance),
+        etag=instance.etag,
         instance_id=instance.id,
         generation=instance.generation,
         engine=DesiredEngine(
