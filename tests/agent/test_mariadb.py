@@ -228,6 +228,8 @@ def test_a_dynamic_parameter_is_applied_and_goes_back_to_its_default(place: Plac
         "optimizer_switch": "mrr=on",
         "time_zone": "+02:00",
         "tx_isolation": "READ-COMMITTED",
+        "tx_read_only": "ON",
+        "max_statement_time": "0.000001",
         "collation_server": "latin1_bin",
         "ft_boolean_syntax": '+ -><()~*:""&|',
     }
@@ -668,6 +670,22 @@ def test_every_default_of_the_catalogue_is_accepted(place: Place) -> None:
     }
     errors = place.engine.apply_configuration(place.wanted, named)["errors"]
     assert errors.keys() <= {"thread_pool_size"}  # for when there is a thread pool
+
+
+def test_a_lock_does_not_hold_the_agent_for_long(place: Place, monkeypatch: Any) -> None:
+    monkeypatch.setattr(
+        "guest_agent.engines.mariadb.session._SETTINGS", ("SET SESSION lock_wait_timeout = 1",)
+    )
+    place.by_hand("CREATE DATABASE d", "CREATE TABLE d.t (x int)")
+    user = wanted_user("app", "p", {"database": "d", "privileges": ["ALL"]})
+    place.engine.ensure_user(user)
+    place.engine.ensure_grants(user)
+    with closing(place.login("app", "p", "d")) as connection, connection.cursor() as cursor:
+        connection.begin()
+        cursor.execute("SELECT * FROM t")
+        with pytest.raises(EngineError, match="Lock wait timeout"):
+            place.engine.drop_database("d")
+    assert place.engine.drop_database("d")
 
 
 def test_another_version_than_the_wanted_one_is_refused(place: Place) -> None:

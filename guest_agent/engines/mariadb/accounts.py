@@ -101,6 +101,8 @@ def _definition(server: Session, name: str, host: str) -> dict[str, Any] | None:
 def _login(definition: dict[str, Any]) -> dict[str, Any]:
     """How the account comes in, without what is off. An expired password counts as its own."""
     login = {key: value for key, value in definition.items() if key not in _NOT_OURS and value}
+    if definition.get("password_lifetime") == -1:  # as everywhere
+        del login["password_lifetime"]
     if definition.get("password_last_changed") == 0:
         login["expired"] = True
     return login

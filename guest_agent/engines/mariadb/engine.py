@@ -212,7 +212,9 @@ class MariaDB(Engine):
             }
             accepted = {name: value for name, value in parameters.items() if name not in errors}
             wanted = _over(self._flavor(engine), accepted)
-            refused, changed = self._set(server, known, self._own(engine) | wanted)
+            follows = variables.collation(server, wanted.get("character_set_server", ""))
+            goal = {**({"collation_server": follows} if follows else {}), **wanted}
+            refused, changed = self._set(server, known, self._own(engine) | goal)
             errors |= refused
         accepted = {name: value for name, value in accepted.items() if name not in errors}
         self._write_options(engine, accepted)
@@ -239,8 +241,8 @@ class MariaDB(Engine):
             if not variable.dynamic or variable.value is None:
                 continue
             if value is None:
-                touched = variable.origin in ("SQL", "CONFIG") and variable.settable
-                if not touched or name in aliased or variable.alias in wanted:
+                told_otherwise = name in aliased or variable.alias in wanted
+                if told_otherwise or not variable.touched or not variable.settable:
                     continue
                 value = variable.default
             if value is None or variable.holds(value):
@@ -376,7 +378,7 @@ def _over(flavor: Mapping[str, str], parameters: Mapping[str, str]) -> dict[str,
 def _line(name: str, value: str) -> str:
     """One option, whatever the value holds. https://mariadb.com/kb/en/option-files/"""
     escapes = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t", "\b": "\\b"}
-    option = variables.OPTIONS.get(name, name)
+    option, _ = variables.OPTIONS.get(name, (name, None))
     return f'{option} = "{"".join(escapes.get(c, c) for c in value)}"\n'
 
 
