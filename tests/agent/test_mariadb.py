@@ -113,8 +113,9 @@ class Place:
 def new_place(make_home: Callable[..., Home], free_port: Any, desired_engine: Any) -> Any:
     def make() -> Place:
         assert FOLDER
-        version = ".".join(MariaDB(make_home()).version().split(".")[:2])
-        return Place(make_home(), desired_engine("mariadb", version, free_port()))
+        home = make_home(FOLDER)
+        version = ".".join(MariaDB(home).version().split(".")[:2])
+        return Place(home, desired_engine("mariadb", version, free_port()))
 
     return make
 

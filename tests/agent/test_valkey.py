@@ -138,6 +138,11 @@ def test_nobody_comes_in_without_being_a_user(place: Place) -> None:
     anonymous = driver.Valkey(host="127.0.0.1", port=place.wanted["port"])
     with pytest.raises(driver.AuthenticationError):
         anonymous.ping()
+    place.by_hand("ACL", "SETUSER", "default", "on", "nopass", "+@all", "~*")
+    assert driver.Valkey(host="127.0.0.1", port=place.wanted["port"]).ping()
+    place.engine.apply_configuration(place.wanted, {})
+    with pytest.raises(driver.AuthenticationError):
+        driver.Valkey(host="127.0.0.1", port=place.wanted["port"]).ping()
     password = place.home.data / "agent-password"
     assert password.stat().st_mode & 0o777 == 0o600
     assert password.stat().st_uid == os.geteuid()

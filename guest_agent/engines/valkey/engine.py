@@ -154,6 +154,7 @@ class Valkey(Engine):
         wanted = self._defaults() | self._own(engine) | accepted
         pending: list[PendingParameter] = []
         with self._session() as server:
+            server.ask("ACL", "SETUSER", "default", "reset")  # nobody comes in without a name
             running = server.configuration()
             for name, value in wanted.items():
                 if name not in running or settings.same(running[name], value):
