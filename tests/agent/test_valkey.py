@@ -385,6 +385,22 @@ def test_dropping_a_user_ends_its_sessions(place: Place) -> None:
         client.ping()
 
 
+def test_users_that_could_not_be_saved_are_saved_later(place: Place) -> None:
+    user = wanted_user("app", "p", EVERYTHING)
+    kept = place.home.data / "users.acl"
+    kept.unlink()
+    kept.mkdir()  # in its way
+    with pytest.raises(EngineError, match="save"):
+        place.engine.ensure_user(user)
+    kept.rmdir()
+    place.engine.ensure_user(user)
+    place.engine.ensure_grants(user)
+    assert "user app on" in kept.read_text()
+    place.engine.stop()
+    place.up()
+    assert place.login("app", "p").ping()
+
+
 @pytest.mark.parametrize("name", ["default", "coffret_admin"])
 def test_the_engines_own_users_are_out_of_reach(place: Place, name: str) -> None:
     with pytest.raises(EngineError, match=name):

@@ -14,7 +14,7 @@ import psutil
 import valkey as driver
 
 from guest_agent.engines import programs
-from guest_agent.engines.base import Engine, EngineError
+from guest_agent.engines.base import Engine, EngineError, Home
 from guest_agent.engines.valkey import acl, probe, settings
 from guest_agent.engines.valkey.session import ADMIN, Session, session, spoken, wait
 from guest_agent.protocol import (
@@ -64,6 +64,10 @@ class Valkey(Engine):
     """
 
     manager: ClassVar[str] = "valkey"
+
+    def __init__(self, home: Home) -> None:
+        super().__init__(home)
+        self._saved = False
 
     @property
     def _socket(self) -> Path:
@@ -216,9 +220,9 @@ class Valkey(Engine):
             before = server.ask("ACL", "GETUSER", name)
             server.ask("ACL", "SETUSER", name, *rules)
             after = server.ask("ACL", "GETUSER", name)
-            if before == after:
-                return None
-            server.ask("ACL", "SAVE")
+            self._save(server, before != after)
+        if before == after:
+            return None
         return f"user {name} created" if before is None else f"user {name}: {what} put right"
 
     def drop_user(self, name: str, host: str) -> str | None:
@@ -226,10 +230,16 @@ class Valkey(Engine):
         if name in _RESERVED:
             raise EngineError(f"user {name} is the engine's own")
         with self._session() as server:
-            if not server.ask("ACL", "DELUSER", name):
-                return None
+            dropped = bool(server.ask("ACL", "DELUSER", name))
+            self._save(server, dropped)
+        return f"user {name} dropped" if dropped else None
+
+    def _save(self, server: Session, changed: bool) -> None:
+        """Write the users file when it may be behind, also after a save that failed."""
+        self._saved = self._saved and not changed
+        if not self._saved:
             server.ask("ACL", "SAVE")
-        return f"user {name} dropped"
+            self._saved = True
 
     @contextmanager
     def _session(self) -> Iterator[Session]:
