@@ -461,6 +461,19 @@ def test_a_user_logs_in_with_its_password_and_does_what_it_was_granted(place: Pl
     place.login("app", "new").close()
 
 
+def test_no_verifier_gets_into_the_engines_logs(place: Place) -> None:
+    named = {"general_log": "ON", "slow_query_log": "ON", "long_query_time": "0"}
+    place.engine.apply_configuration(place.wanted, named)
+    user = wanted_user("app", "p")
+    place.engine.ensure_user(user)
+    place.as_user("app", "p", "SELECT 'this is logged'")
+    logs = [
+        path.read_text(errors="replace") for path in (place.home.data / "mariadb").glob("*.log")
+    ]
+    assert any("this is logged" in text for text in logs)
+    assert not any(user["verifier"] in text for text in logs)
+
+
 def test_hosts_tell_accounts_apart(place: Place) -> None:
     near, far = wanted_user("app", "a", host="127.0.0.1"), wanted_user("app", "b", host="10.%")
     for user in (near, far):

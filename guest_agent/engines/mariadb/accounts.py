@@ -25,7 +25,7 @@ def _own() -> set[str]:
 
 def users(server: Session) -> list[SeenUser]:
     """All accounts but the engine's own and the agent's; no roles."""
-    databases, everywhere = grants.all_databases(server), grants.all_global(server)
+    databases, everywhere = grants.on_databases(server), grants.on_everything(server)
     return [
         {"name": name, "host": host, "grants": grants.seen(name, host, databases, everywhere)}
         for name, host, definition in _accounts(server)

@@ -14,10 +14,12 @@ import pymysql.cursors
 
 from guest_agent.engines.base import EngineError
 
-# Whatever users set for new sessions, the agent's can work, and gives up behind a long lock.
+# Whatever users set for new sessions, the agent's can work, gives up behind a long lock, and is in
+# no log: its statements hold verifiers.
 _SETTINGS = (
     "SET SESSION TRANSACTION READ WRITE",
     "SET SESSION max_statement_time = 0, lock_wait_timeout = 20",
+    "SET SESSION sql_log_off = 1, slow_query_log = 0",
 )
 _LONGEST = 64  # characters of an identifier, https://mariadb.com/kb/en/identifier-names/
 
