@@ -187,9 +187,7 @@ def test_unknown_data_is_never_wiped(new_place: Any) -> None:
 
 
 def test_a_killed_server_recovers_what_was_committed(place: Place) -> None:
-    place.by_hand(
-        "CREATE DATABASE d", "CREATE TABLE d.t (x int)", "INSERT INTO d.t VALUES (42)", "COMMIT"
-    )
+    place.by_hand("CREATE DATABASE d", "CREATE TABLE d.t (x int)", "INSERT INTO d.t VALUES (42)", "COMMIT")
     found = process.find(place.home.run / "mariadb.pid")
     assert found
     found.kill()

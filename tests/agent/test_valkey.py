@@ -322,9 +322,7 @@ def test_no_grant_makes_an_administrator(place: Place, privileges: list[str]) ->
         ("+nosuchcommand", "Unknown command"),
     ],
 )
-def test_a_privilege_that_is_none_changes_nothing(
-    place: Place, privilege: str, reason: str
-) -> None:
+def test_a_privilege_that_is_none_changes_nothing(place: Place, privilege: str, reason: str) -> None:
     good = wanted_user("app", "p", {"privileges": ["+@read"], "keys": ["a:*"]})
     place.engine.ensure_user(good)
     place.engine.ensure_grants(good)
@@ -334,9 +332,7 @@ def test_a_privilege_that_is_none_changes_nothing(
             wanted_user("app", "p", {"privileges": ["+@read", privilege], "keys": ["*"]})
         )
     with pytest.raises(EngineError, match="pattern"):
-        place.engine.ensure_grants(
-            wanted_user("app", "p", {"privileges": ["ALL"], "keys": ["a b"]})
-        )
+        place.engine.ensure_grants(wanted_user("app", "p", {"privileges": ["ALL"], "keys": ["a b"]}))
     assert place.engine.users() == before
 
 

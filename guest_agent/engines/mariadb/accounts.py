@@ -41,9 +41,7 @@ def ensure(server: Session, user: DesiredUser) -> str | None:
     wanted = {"plugin": "ed25519", "authentication_string": user["verifier"]}
     definition = _definition(server, name, host)
     if definition is None:
-        server.run(
-            "CREATE USER %s@%s IDENTIFIED VIA ed25519 USING %s", name, host, user["verifier"]
-        )
+        server.run("CREATE USER %s@%s IDENTIFIED VIA ed25519 USING %s", name, host, user["verifier"])
         return f"user {name}@{host} created"
     if definition.get("is_role"):
         raise EngineError(f"{name} is a role here, not a user")
@@ -71,9 +69,7 @@ def drop(server: Session, name: str, host: str) -> str | None:
         return None
     server.run("DROP USER IF EXISTS %s@%s", name, host)
     if not any(other == name for other, _, _ in _accounts(server)):  # else whose they are is unsure
-        for row in server.rows(
-            "SELECT ID FROM information_schema.PROCESSLIST WHERE USER = %s", name
-        ):
+        for row in server.rows("SELECT ID FROM information_schema.PROCESSLIST WHERE USER = %s", name):
             with contextlib.suppress(EngineError):  # it may end by itself meanwhile
                 server.run("KILL CONNECTION %s", row["ID"])
     return f"user {name}@{host} dropped"
@@ -92,9 +88,7 @@ def _accounts(server: Session) -> list[tuple[str, str, dict[str, Any]]]:
 
 
 def _definition(server: Session, name: str, host: str) -> dict[str, Any] | None:
-    rows = server.rows(
-        "SELECT Priv FROM mysql.global_priv WHERE User = %s AND Host = %s", name, host
-    )
+    rows = server.rows("SELECT Priv FROM mysql.global_priv WHERE User = %s AND Host = %s", name, host)
     return dict(json.loads(rows[0]["Priv"])) if rows else None
 
 

@@ -163,18 +163,14 @@ def _strip(server: Session, name: str, host: str) -> list[str]:
         if row["grantable"] == "YES":  # which kept the entry until now
             server.run(f"REVOKE GRANT OPTION ON {where} FROM %s@%s", *account)
         done.append(f"revoked all on {row['a']}.{row['b']}")
-    for row in server.rows(
-        "SELECT Role FROM mysql.roles_mapping WHERE User = %s AND Host = %s", *account
-    ):
+    for row in server.rows("SELECT Role FROM mysql.roles_mapping WHERE User = %s AND Host = %s", *account):
         server.run(f"REVOKE {quoted(row['Role'])} FROM %s@%s", *account)
         done.append(f"revoked role {row['Role']}")
     for row in server.rows(
         "SELECT Proxied_user, Proxied_host FROM mysql.proxies_priv WHERE User = %s AND Host = %s",
         *account,
     ):
-        server.run(
-            "REVOKE PROXY ON %s@%s FROM %s@%s", row["Proxied_user"], row["Proxied_host"], *account
-        )
+        server.run("REVOKE PROXY ON %s@%s FROM %s@%s", row["Proxied_user"], row["Proxied_host"], *account)
         done.append(f"revoked proxy for {row['Proxied_user']}")
     return done
 

@@ -73,12 +73,8 @@ def _one(server: Session, name: str) -> SeenDatabase | None:
 def character_sets(server: Session) -> dict[str, list[str]]:
     """Character set -> its collations, by their full names."""
     found: dict[str, list[str]] = defaultdict(list)
-    for row in server.rows(
-        "SELECT * FROM information_schema.COLLATION_CHARACTER_SET_APPLICABILITY"
-    ):
-        collation = (
-            row.get("FULL_COLLATION_NAME") or row["COLLATION_NAME"]
-        )  # before 10.10: one name
+    for row in server.rows("SELECT * FROM information_schema.COLLATION_CHARACTER_SET_APPLICABILITY"):
+        collation = row.get("FULL_COLLATION_NAME") or row["COLLATION_NAME"]  # before 10.10: one name
         if row["CHARACTER_SET_NAME"]:
             found[row["CHARACTER_SET_NAME"]].append(collation)
     return {name: sorted(collations) for name, collations in sorted(found.items())}

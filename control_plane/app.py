@@ -1,0 +1,86 @@
+"""Putting the parts together: create_app()."""
+
+import re
+import uuid
+from pathlib import Path
+
+import flask_migrate
+from flask import Flask, Response, g, request
+
+import control_plane
+from control_plane.agents.views import blueprint as agents
+from control_plane.auth import tokens
+from control_plane.auth.views import blueprint as tokens_blueprint
+from control_plane.clouds import Cloud
+from control_plane.configurations.views import blueprint as configuration_groups
+from control_plane.database import db
+from control_plane.databases.views import blueprint as databases
+from control_plane.datastores.views import blueprint as datastores
+from control_plane.events.views import blueprint as events
+from control_plane.flavors.views import blueprint as flavors
+from control_plane.http import problems
+from control_plane.http.health import blueprint as health
+from control_plane.http.json import StrictJSON
+from control_plane.http.openapi import CoffretApi
+from control_plane.instances.views import blueprint as instances
+from control_plane.quotas.views import blueprint as quotas
+from control_plane.settings import Settings
+from control_plane.users.views import blueprint as users
+from control_plane.work.changes import Changes
+from control_plane.work.runner import Runner
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+RESOURCES = (
+    datastores,
+    flavors,
+    configuration_groups,
+    instances,
+    databases,
+    users,
+    events,
+    quotas,
+    tokens_blueprint,
+)
+
+
+def create_app(settings: Settings, cloud: Cloud) -> Flask:
+    """The WSGI application. Nothing runs yet: server.py starts runner and sweep."""
+    app = Flask(__name__)
+    app.json = StrictJSON(app)
+    app.config.update(
+        SQLALCHEMY_DATABASE_URI=settings.sqlalchemy_url,
+        SQLALCHEMY_ENGINE_OPTIONS={"pool_size": settings.threads + settings.runner_threads + 1},
+        MAX_CONTENT_LENGTH=settings.max_body_bytes,
+        API_TITLE="Coffret",
+        API_VERSION=f"v{control_plane.__version__}",
+        OPENAPI_VERSION="3.1.0",
+        OPENAPI_URL_PREFIX="/",
+        OPENAPI_JSON_PATH="openapi.json",
+    )
+    db.init_app(app)
+    flask_migrate.Migrate(app, db, directory=str(MIGRATIONS))
+    app.extensions["coffret_settings"] = settings
+    app.extensions["coffret_cloud"] = cloud
+    app.extensions["coffret_changes"] = Changes(settings.parked_limit)
+    app.extensions["coffret_runner"] = Runner(app, cloud, settings.runner_threads)
+    problems.register(app)
+    app.before_request(_identify)
+    app.after_request(_sign)
+    app.register_blueprint(health)
+    app.register_blueprint(agents)
+    api = CoffretApi(app)
+    for blueprint in RESOURCES:
+        api.register_blueprint(blueprint)
+    return app
+
+
+def _identify() -> None:
+    given = request.headers.get("X-Request-Id", "")
+    g.request_id = given if re.fullmatch(r"[\w.:-]{1,64}", given) else f"req-{uuid.uuid4()}"
+    if request.path.startswith("/v1/"):
+        tokens.authenticate()
+
+
+def _sign(response: Response) -> Response:
+    response.headers["X-Request-Id"] = g.get("request_id", "")
+    return response

@@ -1,0 +1,49 @@
+import marshmallow as ma
+
+from control_plane.http.bodies import BodySchema
+from control_plane.http.fields import Text, Whole, list_schema
+
+
+class TokenRequestSchema(BodySchema):
+    name = Text(
+        required=True,
+        validate=ma.validate.Length(1, 255),
+        metadata={"description": "Who or what it is for; events name it."},
+    )
+    project_id = Text(
+        required=True,
+        validate=ma.validate.Regexp(
+            r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+            error="A project id has 1 to 64 letters, digits, '.', '_' or '-'.",
+        ),
+        metadata={"description": "The project that it belongs to."},
+    )
+    role = Text(
+        load_default="member",
+        validate=ma.validate.OneOf(["reader", "member", "admin"]),
+        metadata={"description": "Each role includes the ones before it."},
+    )
+    expires_in = Whole(
+        load_default=None,
+        allow_none=True,
+        validate=ma.validate.Range(1, 315_360_000),
+        metadata={"description": "Seconds until it expires. Null: never."},
+    )
+
+
+class TokenSchema(ma.Schema):
+    """A token, without its secret."""
+
+    id = ma.fields.String(required=True)
+    name = ma.fields.String(required=True)
+    project_id = ma.fields.String(required=True)
+    role = ma.fields.String(required=True)
+    created_at = ma.fields.DateTime(required=True)
+    expires_at = ma.fields.DateTime(required=True, allow_none=True)
+
+
+class NewTokenSchema(TokenSchema):
+    token = ma.fields.String(required=True, metadata={"description": "The token's text; shown this once."})
+
+
+TokenListSchema = list_schema(TokenSchema)

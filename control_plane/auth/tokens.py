@@ -1,0 +1,99 @@
+"""Tokens `cfrt_<id>.<secret>`: 256 random bits, of which only the SHA-256 is kept."""
+
+import hashlib
+import hmac
+import secrets
+import time
+from collections.abc import Sequence
+from datetime import datetime
+
+from flask import g, request
+from sqlalchemy import String, select
+from sqlalchemy import delete as sql_delete
+from sqlalchemy.orm import Mapped, mapped_column
+
+from control_plane.auth.context import RequestContext, Role
+from control_plane.database import db, new_id, now, transaction
+from control_plane.errors import Unauthenticated
+
+PREFIX = "cfrt_"
+_CACHE_SECONDS = 5.0
+"""How long a revoked token may go on in a process that has just seen it."""
+
+_ASK = (
+    "Send `Authorization: Bearer <token>` with a token of this control plane"
+    " (`coffret token create` makes the first)."
+)
+_cache: dict[tuple[str, str], tuple[float, RequestContext]] = {}
+
+
+class Token(db.Model):  # type: ignore[name-defined,misc]
+    __tablename__ = "tokens"
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True, default=new_id)
+    name: Mapped[str] = mapped_column(String(255))
+    project_id: Mapped[str] = mapped_column(String(64), index=True)
+    role: Mapped[str] = mapped_column(String(16))
+    secret_hash: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    expires_at: Mapped[datetime | None]
+
+
+def digest(secret: str) -> str:
+    """SHA-256 in hex. Enough for secrets of 256 random bits, which cannot be guessed."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def create(name: str, project_id: str, role: Role, expires_at: datetime | None = None) -> tuple[Token, str]:
+    """Make a token; its text is returned here and never again."""
+    secret = secrets.token_urlsafe(32)
+    with transaction() as session:
+        token = Token(
+            id=new_id(),
+            name=name,
+            project_id=project_id,
+            role=str(role),
+            secret_hash=digest(secret),
+            expires_at=expires_at,
+        )
+        session.add(token)
+        text = f"{PREFIX}{token.id}.{secret}"
+    return token, text
+
+
+def authenticate() -> None:
+    """Put the caller into `g.caller`; raises Unauthenticated."""
+    scheme, _, text = request.headers.get("Authorization", "").partition(" ")
+    token_id, dot, secret = text.strip().removeprefix(PREFIX).partition(".")
+    if scheme.lower() != "bearer" or not dot:
+        raise Unauthenticated(f"The request has no token. {_ASK}")
+    key = (token_id, digest(secret))
+    known = _cache.get(key)
+    if known is None or known[0] < time.monotonic():
+        known = (time.monotonic() + _CACHE_SECONDS, _look_up(*key))
+        if len(_cache) > 10_000:
+            _cache.clear()
+        _cache[key] = known
+    g.caller = known[1]
+
+
+def _look_up(token_id: str, secret_hash: str) -> RequestContext:
+    token = db.session.scalar(select(Token).where(Token.id == token_id))
+    if token is None or not hmac.compare_digest(token.secret_hash, secret_hash):
+        raise Unauthenticated(f"The token is not valid. {_ASK}")
+    if token.expires_at is not None and token.expires_at < now():
+        raise Unauthenticated(f"The token expired at {token.expires_at.isoformat()}. {_ASK}")
+    return RequestContext(project_id=token.project_id, user_id=token.name, role=Role[token.role.upper()])
+
+
+def listing(marker: str, limit: int) -> Sequence[Token]:
+    """All tokens by id, after `marker`."""
+    return db.session.scalars(select(Token).where(Token.id > marker).order_by(Token.id).limit(limit)).all()
+
+
+def delete(token_id: str) -> None:
+    """Revoke the token; no error when there is none."""
+    with transaction() as session:
+        session.execute(sql_delete(Token).where(Token.id == token_id))
+    for key in [key for key in _cache if key[0] == token_id]:
+        _cache.pop(key, None)

@@ -1,0 +1,1 @@
+"""Configuration groups: parameter values that many instances share."""

@@ -1,0 +1,155 @@
+"""The rules of configuration groups. Knows nothing of HTTP."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import select
+
+from control_plane import work
+from control_plane.auth import RequestContext
+from control_plane.configurations.models import ConfigurationGroup
+from control_plane.database import by_key, db, transaction
+from control_plane.datastores import catalogue
+from control_plane.datastores import service as datastores
+from control_plane.datastores.models import DatastoreVersion
+from control_plane.errors import InUse, Invalid, NotFound, nearest
+from control_plane.events import service as events
+from control_plane.instances import service as instances
+from control_plane.instances.status import in_sync, restart_required
+from control_plane.upsert import NONE, Outcome, Preconditions, assign
+
+
+def find(ctx: RequestContext, key: str) -> ConfigurationGroup:
+    """The project's group by name or id. NotFound names the nearest."""
+    if (row := _find(ctx, key)) is None:
+        names = db.session.scalars(select(ConfigurationGroup.name).filter_by(project_id=ctx.project_id))
+        raise NotFound(f"The project has no configuration group {key!r}.{nearest(key, names)}")
+    return row
+
+
+def _find(ctx: RequestContext, key: str) -> ConfigurationGroup | None:
+    query = select(ConfigurationGroup).filter_by(project_id=ctx.project_id)
+    return db.session.scalar(query.filter(by_key(ConfigurationGroup, key)))
+
+
+def listing(
+    ctx: RequestContext, name: str | None, datastore: str | None, marker: str, limit: int
+) -> Sequence[ConfigurationGroup]:
+    """The project's groups by name, after `marker`."""
+    query = select(ConfigurationGroup).filter_by(project_id=ctx.project_id)
+    query = query.filter(ConfigurationGroup.name > marker)
+    if name is not None:
+        query = query.filter(ConfigurationGroup.name == name)
+    if datastore is not None:
+        versions = datastores.version_ids(datastore)
+        query = query.filter(ConfigurationGroup.datastore_version_id.in_(versions))
+    return db.session.scalars(query.order_by(ConfigurationGroup.name).limit(limit)).all()
+
+
+def put(
+    ctx: RequestContext,
+    key: str,
+    wanted: Mapping[str, Any],
+    preconditions: Preconditions = NONE,
+) -> tuple[ConfigurationGroup, Outcome]:
+    """Create the group or make it what is wanted; its instances follow.
+
+    Raises Invalid with every bad parameter, PreconditionFailed; then nothing changed.
+    """
+    with transaction() as session:
+        row = _find(ctx, key)
+        preconditions.check(row)
+        version = _version(row, wanted)
+        catalogue.check(wanted["parameters"], version)
+        columns = {
+            "name": _name(ctx, row, key, wanted),
+            "version": wanted["version"],
+            "datastore_version_id": version.id,
+            "description": wanted["description"],
+            "parameters": wanted["parameters"],
+        }
+        if row is None:
+            row = ConfigurationGroup(project_id=ctx.project_id, **columns)
+            session.add(row)
+            session.flush()
+            session.refresh(row)
+            outcome = Outcome.CREATED
+        else:
+            same = catalogue.same(version, row.parameters, wanted["parameters"])
+            if not assign(row, columns):
+                return row, Outcome.UNCHANGED
+            outcome = Outcome.CHANGED
+            if not same:
+                _tell_instances(row)
+        _record(row, outcome.value)
+        return row, outcome
+
+
+def delete(ctx: RequestContext, key: str, preconditions: Preconditions = NONE) -> None:
+    """Remove the group. InUse while instances are attached; no error when there is none."""
+    with transaction() as session:
+        row = _find(ctx, key)
+        preconditions.check(row)
+        if row is None:
+            return
+        if attached := [instance.name for instance in instances.attached_to(row)]:
+            raise InUse(
+                f"Configuration group {row.name!r} is attached to {', '.join(attached[:5])};"
+                " detach it first.",
+                retry_after=2,
+            )
+        _record(row, "deleted")
+        session.delete(row)
+
+
+def _version(row: ConfigurationGroup | None, wanted: Mapping[str, Any]) -> DatastoreVersion:
+    if row is None:
+        return datastores.resolve(wanted["datastore"], wanted["version"])
+    current = row.datastore_version
+    if wanted["datastore"] != current.datastore.name:
+        raise Invalid.field("/datastore", f"A group keeps its datastore, {current.datastore.name!r}.")
+    if wanted["version"] is not None and not datastores.matches(current, wanted["version"]):
+        raise Invalid.field("/version", f"A group keeps its version, {current.name!r}.")
+    return current
+
+
+def _name(ctx: RequestContext, row: ConfigurationGroup | None, key: str, wanted: Mapping[str, Any]) -> str:
+    name: str = wanted.get("name", row.name if row else key)
+    if row is None and name != key:
+        raise Invalid.field("/name", f"The path names {key!r} and the body {name!r}; there is no {key!r}.")
+    if row is not None and name != row.name and _find(ctx, name) is not None:
+        raise Invalid.field("/name", f"Another configuration group has the name {name!r}.")
+    return name
+
+
+def status(row: ConfigurationGroup) -> dict[str, Any]:
+    """The status object of the API: how far each attached instance is."""
+    return {
+        "datastore_version": row.datastore_version.name,
+        "instances": [
+            {
+                "id": instance.id,
+                "name": instance.name,
+                "in_sync": in_sync(instance),
+                "restart_required": restart_required(instance),
+            }
+            for instance in instances.attached_to(row)
+        ],
+    }
+
+
+def _tell_instances(row: ConfigurationGroup) -> None:
+    for instance in instances.attached_to(row):
+        instances.touch(instance, engine=True)
+        work.request(instance.id)
+
+
+def _record(row: ConfigurationGroup, kind: str) -> None:
+    events.record(
+        kind,
+        f"Configuration group {row.name!r} {kind}.",
+        row,
+        resource_type="configuration_group",
+        name=row.name,
+        project_id=row.project_id,
+    )

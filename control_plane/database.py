@@ -1,0 +1,143 @@
+"""The state database: base classes, the write transaction, and what happens after it commits."""
+
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import JSON, ColumnElement, DateTime, Dialect, MetaData, String, TypeDecorator, event
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, registry
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+def new_id() -> str:
+    return str(uuid.uuid4())
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def is_uuid(text: str) -> bool:
+    """Whether it is written as new_id writes; names may not be."""
+    try:
+        return str(uuid.UUID(text)) == text.lower()
+    except ValueError:
+        return False
+
+
+def by_key(model: Any, key: str) -> ColumnElement[bool]:
+    """The clause that finds a row by its id or its name: an id is accepted wherever a name is."""
+    clause: ColumnElement[bool] = (model.id if is_uuid(key) else model.name) == key
+    return clause
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """Times are UTC and aware in Python; the databases keep them naive."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return value.astimezone(UTC).replace(tzinfo=None) if value else None
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return value.replace(tzinfo=UTC) if value else None
+
+
+class Base(DeclarativeBase):
+    registry = registry(
+        metadata=MetaData(naming_convention=NAMING),
+        type_annotation_map={
+            datetime: UtcDateTime,
+            dict[str, Any]: JSON,
+            dict[str, str]: JSON,
+            list[Any]: JSON,
+            list[str]: JSON,
+        },
+    )
+
+
+db = SQLAlchemy(model_class=Base)
+"""Flask-SQLAlchemy's extension; `db.session` is one session a thread and app context."""
+
+
+class Resource:
+    """What every resource has. `generation` counts changes of what is desired, `revision` all."""
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True, default=new_id)
+    generation: Mapped[int] = mapped_column(default=1)
+    revision: Mapped[int] = mapped_column(default=1)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    updated_at: Mapped[datetime] = mapped_column(default=now)
+
+    def __init__(self, **columns: Any) -> None:
+        super().__init__(**columns)
+
+
+@event.listens_for(Session, "before_flush")
+def _count_revisions(session: Session, *_: object) -> None:
+    for row in session.dirty:
+        if isinstance(row, Resource) and session.is_modified(row):
+            row.revision += 1
+            row.updated_at = now()
+
+
+@contextmanager
+def transaction() -> Iterator[Session]:
+    """One write transaction, committed at the end; nested calls join the outer one.
+
+    On SQLite it begins IMMEDIATE, so that what it reads cannot change before it writes.
+    """
+    session = cast(Session, db.session())
+    if session.info.get("writing"):
+        yield session
+        return
+    session.rollback()  # end a read transaction, whose snapshot may be old
+    session.info["writing"] = True
+    session.info["after_commit"] = []
+    try:
+        session.connection(execution_options={"coffret_write": True})
+        yield session
+        session.commit()
+    except BaseException:
+        session.rollback()
+        raise
+    finally:
+        session.info["writing"] = False
+    for action in session.info.pop("after_commit"):
+        action()
+
+
+def after_commit(action: Callable[[], None]) -> None:
+    """Run `action` once the current transaction has committed; never if it fails."""
+    cast(Session, db.session()).info["after_commit"].append(action)
+
+
+@event.listens_for(Engine, "connect")
+def _prepare_sqlite(connection: Any, _: object) -> None:
+    if type(connection).__module__.startswith("sqlite3"):
+        connection.isolation_level = None  # transactions are begun below, not by the driver
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",  # an acknowledged write survives power loss
+            "foreign_keys=ON",
+            "busy_timeout=30000",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+
+
+@event.listens_for(Engine, "begin")
+def _begin_sqlite(connection: Connection) -> None:
+    if connection.dialect.name == "sqlite":
+        writes = connection.get_execution_options().get("coffret_write")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -1,0 +1,1 @@
+"""Databases inside instances."""

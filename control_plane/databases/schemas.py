@@ -1,0 +1,48 @@
+import marshmallow as ma
+
+from control_plane.http.fields import ResourceSchema, StatusSchema, Text, list_schema
+
+
+class DatabaseStatusSchema(StatusSchema):
+    managed = ma.fields.Boolean(
+        metadata={"description": "False: seen in the engine, but nobody's here; a PUT adopts it."}
+    )
+    uri = ma.fields.String(
+        allow_none=True,
+        metadata={"description": "Connection URI without user and password.", "x-stable": True},
+    )
+
+
+class DatabaseSchema(ResourceSchema):
+    """A database inside an instance: what applications connect to."""
+
+    name = Text(metadata={"description": "Name of the database; its key in the instance.", "x-key": True})
+    character_set = Text(
+        load_default=None,
+        allow_none=True,
+        validate=ma.validate.Length(1, 64),
+        metadata={
+            "description": "Character set (PostgreSQL: encoding). Null: the engine's default.",
+            "example": "UTF8",
+        },
+    )
+    collation = Text(
+        load_default=None,
+        allow_none=True,
+        validate=ma.validate.Length(1, 64),
+        metadata={
+            "description": "Collation, one of the character set's. Null: the engine's default.",
+            "example": "C.UTF-8",
+        },
+    )
+    owner = Text(
+        load_default=None,
+        allow_none=True,
+        metadata={
+            "description": "User of the instance that owns the database (PostgreSQL). Null: Coffret."
+        },
+    )
+    status = ma.fields.Nested(DatabaseStatusSchema, dump_only=True)
+
+
+DatabaseListSchema = list_schema(DatabaseSchema)

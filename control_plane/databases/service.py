@@ -1,0 +1,184 @@
+"""The rules of databases. Knows nothing of HTTP."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select
+
+from control_plane.auth import RequestContext
+from control_plane.database import by_key, db, transaction
+from control_plane.databases.models import Database
+from control_plane.datastores.managers import MANAGERS
+from control_plane.errors import Invalid, NotFound, nearest
+from control_plane.events import service as events
+from control_plane.instances import service as instances
+from control_plane.instances.models import Instance
+from control_plane.instances.status import connection_uri
+from control_plane.upsert import NONE, Outcome, Preconditions, assign, refuse_while_deleting
+from control_plane.users.models import User
+
+
+@dataclass(frozen=True)
+class UnmanagedDatabase:
+    """Seen in the engine by the agent; nobody's here. Shaped as a Database for those who read."""
+
+    instance: Instance
+    name: str
+    character_set: str | None
+    collation: str | None
+    owner: str | None
+
+    @property
+    def status(self) -> dict[str, Any]:
+        return {"managed": False, "uri": connection_uri(self.instance, self.name)}
+
+
+def find(ctx: RequestContext, instance_key: str, key: str) -> Database:
+    """The database by name or id. NotFound names the nearest."""
+    instance = instances.find(ctx, instance_key)
+    if (row := _find(instance, key)) is None:
+        names = db.session.scalars(select(Database.name).filter_by(instance_id=instance.id))
+        raise NotFound(f"The instance {instance.name!r} has no database {key!r}.{nearest(key, names)}")
+    return row
+
+
+def _find(instance: Instance, key: str) -> Database | None:
+    query = select(Database).filter_by(instance_id=instance.id)
+    return db.session.scalar(query.filter(by_key(Database, key)))
+
+
+def listing(
+    instance: Instance, marker: str = "", limit: int | None = None
+) -> list[Database | UnmanagedDatabase]:
+    """The instance's databases by name, after `marker`; those that only the engine knows included."""
+    mine = select(Database).filter_by(instance_id=instance.id)
+    managed = db.session.scalars(
+        mine.filter(Database.name > marker).order_by(Database.name).limit(limit)
+    ).all()
+    known = set(db.session.scalars(mine.with_only_columns(Database.name)))
+    unmanaged: list[Database | UnmanagedDatabase] = [
+        UnmanagedDatabase(instance=instance, **seen)
+        for seen in instance.report.get("seen_databases", [])
+        if seen["name"] not in known and seen["name"] > marker
+    ]
+    return sorted([*managed, *unmanaged], key=lambda item: item.name)[:limit]
+
+
+def put(
+    ctx: RequestContext,
+    instance_key: str,
+    key: str,
+    wanted: Mapping[str, Any],
+    preconditions: Preconditions = NONE,
+) -> tuple[Database, Outcome]:
+    """Create the database or make it what is wanted: character_set, collation, owner, name.
+
+    Raises Invalid, Conflict, PreconditionFailed, NotFound (of the instance); then nothing changed.
+    """
+    with transaction() as session:
+        instance = instances.find(ctx, instance_key, for_update=True)
+        instances.refuse_unless_usable(instance)
+        row = _find(instance, key)
+        preconditions.check(row)
+        name = row.name if row else key
+        if wanted.get("name", name) != name:
+            raise Invalid.field("/name", f"A database keeps its name, {name!r}; make another one.")
+        columns = {column: wanted[column] for column in ("character_set", "collation", "owner")}
+        if row is not None:
+            refuse_while_deleting(row, f"database {name!r}")
+            _check(instance, name, columns, row)
+            if not assign(row, columns):
+                return row, Outcome.UNCHANGED
+            outcome = Outcome.CHANGED
+        else:
+            _check(instance, name, columns, None)
+            row = Database(instance=instance, name=name, **columns)
+            session.add(row)
+            session.flush()
+            outcome = Outcome.CREATED
+        instances.touch(instance)
+        _record(row, outcome.value, f"Database {name!r} {outcome.value}.")
+        return row, outcome
+
+
+def delete(
+    ctx: RequestContext, instance_key: str, key: str, preconditions: Preconditions = NONE
+) -> Database | None:
+    """Start dropping the database; returns it while it goes, None when there is none."""
+    with transaction():
+        instance = instances.find(ctx, instance_key, for_update=True)
+        row = _find(instance, key)
+        preconditions.check(row)
+        if row is None:
+            return None
+        if not row.deleting:
+            row.deleting = True
+            row.generation += 1
+            instances.touch(instance)
+            _record(row, "deleting", f"Database {row.name!r} is to be dropped.")
+        return row
+
+
+def _check(instance: Instance, name: str, columns: Mapping[str, Any], row: Database | None) -> None:
+    version = instance.datastore_version
+    manager = MANAGERS[version.datastore.manager]
+    manager.check_database(name)
+    _check_character_set(version.character_sets, columns["character_set"], columns["collation"])
+    owner = columns["owner"]
+    if owner is None:
+        pass
+    elif not manager.has_owners:
+        raise Invalid.field("/owner", f"Databases of {manager.name} have no owner; use grants.")
+    else:
+        users = db.session.scalars(
+            select(User.name).filter_by(instance_id=instance.id, deleting=False)
+        ).all()
+        if owner not in users:
+            raise Invalid.field(
+                "/owner",
+                f"The instance {instance.name!r} has no user {owner!r}.{nearest(owner, users)}",
+            )
+    if row is not None and manager.name == "postgresql":
+        for column in ("character_set", "collation"):
+            if columns[column] != getattr(row, column):
+                raise Invalid.field(
+                    f"/{column}",
+                    f"PostgreSQL fixes it when the database is made (here:"
+                    f" {getattr(row, column) or 'the default'}); make another database.",
+                )
+
+
+def _check_character_set(
+    known: Mapping[str, list[str]], character_set: str | None, collation: str | None
+) -> None:
+    if character_set is not None and character_set not in known:
+        raise Invalid.field(
+            "/character_set",
+            f"There is no character set {character_set!r}.{nearest(character_set, known)}",
+        )
+    if collation is None:
+        return
+    choices = (
+        known[character_set]
+        if character_set is not None
+        else [name for names in known.values() for name in names]
+    )
+    if collation not in choices:
+        where = f" of character set {character_set!r}" if character_set else ""
+        raise Invalid.field(
+            "/collation",
+            f"There is no collation {collation!r}{where}.{nearest(collation, choices)}",
+        )
+
+
+def _record(row: Database, kind: str, message: str) -> None:
+    events.record(
+        kind,
+        message,
+        row,
+        resource_type="database",
+        name=row.name,
+        project_id=row.instance.project_id,
+        instance=row.instance,
+    )

@@ -1,0 +1,1 @@
+"""Datastores, their versions and the parameter catalogues."""

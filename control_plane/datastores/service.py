@@ -1,0 +1,305 @@
+"""The rules of datastores and their versions. They are the operator's: admins write, all read."""
+
+import json
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+
+from control_plane.configurations.models import ConfigurationGroup
+from control_plane.database import by_key, db, transaction
+from control_plane.datastores.managers import MANAGERS
+from control_plane.datastores.models import Datastore, DatastoreVersion
+from control_plane.errors import InUse, Invalid, NotFound, nearest
+from control_plane.events import service as events
+from control_plane.instances.models import Instance
+from control_plane.upsert import NONE, Outcome, Preconditions, assign
+from guest_agent.protocol import Catalogue, Parameter
+
+
+def find(key: str) -> Datastore:
+    """The datastore by name or id. NotFound names the nearest."""
+    row: Datastore | None = db.session.scalar(select(Datastore).filter(by_key(Datastore, key)))
+    if row is None:
+        names = db.session.scalars(select(Datastore.name))
+        raise NotFound(f"There is no datastore {key!r}.{nearest(key, names)}")
+    return row
+
+
+def find_version(datastore_key: str, key: str) -> DatastoreVersion:
+    """The datastore's version by name or id. NotFound names the nearest."""
+    datastore = find(datastore_key)
+    for row in datastore.versions:
+        if key in (row.name, row.id):
+            return row
+    names = [row.name for row in datastore.versions]
+    raise NotFound(f"{datastore.name} has no version {key!r}.{nearest(key, names)}")
+
+
+def matches(version: DatastoreVersion, asked: str) -> bool:
+    """Whether `asked` is the version's name, its id, or the beginning of its dotted number."""
+    return asked in (version.name, version.id) or f"{version.name}.".startswith(f"{asked}.")
+
+
+def resolve(datastore_key: str, asked: str | None) -> DatastoreVersion:
+    """The active version that `asked` stands for; None: the default, else the newest.
+
+    Raises Invalid at /datastore or /version, naming what there is.
+    """
+    try:
+        datastore = find(datastore_key)
+    except NotFound as missing:
+        raise Invalid.field("/datastore", missing.detail) from missing
+    active = [row for row in datastore.versions if row.active]
+    asked = asked or datastore.default_version
+    fitting = [row for row in active if asked is None or matches(row, asked)]
+    if not fitting:
+        names = ", ".join(sorted(row.name for row in active)) or "none"
+        raise Invalid.field(
+            "/version",
+            f"{datastore.name} has no active version {asked or 'at all'}; active versions: {names}.",
+        )
+    return max(fitting, key=lambda row: _order(row.name))
+
+
+def _order(name: str) -> list[tuple[int, str]]:
+    return [(int(part) if part.isdecimal() else -1, part) for part in name.split(".")]
+
+
+def listing(marker: str, limit: int) -> Sequence[Datastore]:
+    query = select(Datastore).filter(Datastore.name > marker)
+    return db.session.scalars(query.order_by(Datastore.name).limit(limit)).all()
+
+
+def versions(datastore_key: str, marker: str, limit: int) -> Sequence[DatastoreVersion]:
+    query = select(DatastoreVersion).filter_by(datastore_id=find(datastore_key).id)
+    query = query.filter(DatastoreVersion.name > marker).order_by(DatastoreVersion.name)
+    return db.session.scalars(query.limit(limit)).all()
+
+
+def version_ids(datastore_name: str) -> Sequence[str]:
+    """Ids of the versions of the datastore so named; empty when there is none."""
+    query = select(DatastoreVersion.id).join(Datastore).where(Datastore.name == datastore_name)
+    return db.session.scalars(query).all()
+
+
+def put(
+    key: str, wanted: Mapping[str, Any], preconditions: Preconditions = NONE
+) -> tuple[Datastore, Outcome]:
+    """Create the datastore or make it what is wanted: manager, description, default_version."""
+    with transaction() as session:
+        row = session.scalar(select(Datastore).filter(by_key(Datastore, key)))
+        preconditions.check(row)
+        _keep_name(wanted, row.name if row else key, "datastore")
+        manager, default = wanted["manager"], wanted["default_version"]
+        if manager not in MANAGERS:
+            raise Invalid.field(
+                "/manager",
+                f"There is no manager {manager!r}.{nearest(manager, MANAGERS)} The managers are"
+                f" {', '.join(MANAGERS)}.",
+            )
+        if row is not None and manager != row.manager and row.versions:
+            raise Invalid.field("/manager", "It is fixed while the datastore has versions.")
+        names = [version.name for version in row.versions] if row else []
+        if default is not None and default not in names and row is not None:
+            raise Invalid.field(
+                "/default_version", f"There is no version {default!r}.{nearest(default, names)}"
+            )
+        columns = {
+            "manager": manager,
+            "description": wanted["description"],
+            "default_version": default,
+        }
+        if row is None:
+            row = Datastore(name=key, **columns)
+            session.add(row)
+            session.flush()
+            outcome = Outcome.CREATED
+        elif assign(row, columns):
+            outcome = Outcome.CHANGED
+        else:
+            return row, Outcome.UNCHANGED
+        _record(row, outcome.value, f"Datastore {row.name!r} {outcome.value}.")
+        return row, outcome
+
+
+def put_version(
+    datastore_key: str, key: str, wanted: Mapping[str, Any], preconditions: Preconditions = NONE
+) -> tuple[DatastoreVersion, Outcome]:
+    """Create the version or make it what is wanted.
+
+    image, image_tags, packages, active, deprecated; a new version takes the catalogue of
+    `catalogue_of`, a version of the same datastore, unless `coffret datastore import` brings one.
+    """
+    with transaction() as session:
+        datastore = find(datastore_key)
+        row = next((v for v in datastore.versions if key in (v.name, v.id)), None)
+        preconditions.check(row)
+        _keep_name(wanted, row.name if row else key, "version")
+        columns = {
+            name: wanted[name] for name in ("image", "image_tags", "packages", "active", "deprecated")
+        }
+        if row is None:
+            source = _catalogue_source(datastore, key)
+            row = DatastoreVersion(
+                datastore=datastore,
+                name=key,
+                engine_version=source.engine_version if source else "",
+                parameters=source.parameters if source else [],
+                character_sets=source.character_sets if source else {},
+                **columns,
+            )
+            session.add(row)
+            session.flush()
+            outcome = Outcome.CREATED
+        elif assign(row, columns):
+            outcome = Outcome.CHANGED
+        else:
+            return row, Outcome.UNCHANGED
+        _record_version(row, outcome.value)
+        return row, outcome
+
+
+def _catalogue_source(datastore: Datastore, name: str) -> DatastoreVersion | None:
+    """The version whose catalogue a new one starts with: the nearest of the same major number."""
+    major = name.split(".")[0]
+    same = [row for row in datastore.versions if row.name.split(".")[0] == major]
+    return max(same, key=lambda row: _order(row.name), default=None)
+
+
+def delete(key: str, preconditions: Preconditions = NONE) -> None:
+    """Remove the datastore. InUse while it has versions; no error when there is none."""
+    with transaction() as session:
+        row = session.scalar(select(Datastore).filter(by_key(Datastore, key)))
+        preconditions.check(row)
+        if row is None:
+            return
+        if row.versions:
+            names = ", ".join(sorted(version.name for version in row.versions))
+            raise InUse(f"Datastore {row.name!r} still has versions: {names}.")
+        session.delete(row)
+        _record(row, "deleted", f"Datastore {row.name!r} deleted.")
+
+
+def delete_version(datastore_key: str, key: str, preconditions: Preconditions = NONE) -> None:
+    """Remove the version. InUse while instances or configuration groups are of it."""
+    with transaction() as session:
+        try:
+            row = find_version(datastore_key, key)
+        except NotFound:
+            preconditions.check(None)
+            return
+        preconditions.check(row)
+        for model, what in ((Instance, "instances"), (ConfigurationGroup, "configuration groups")):
+            query = select(model.name).filter_by(datastore_version_id=row.id).limit(5)
+            if names := session.scalars(query).all():
+                raise InUse(f"Version {row.name!r} is used by {what}: {', '.join(names)}.")
+        if row.datastore.default_version == row.name:
+            row.datastore.default_version = None
+        _record_version(row, "deleted")
+        session.delete(row)
+
+
+def parameters(
+    version: DatastoreVersion, marker: str, limit: int, *, settable_only: bool = False
+) -> list[Parameter]:
+    """The version's catalogue by name, after `marker`."""
+    entries: list[Parameter] = [
+        entry
+        for entry in version.parameters
+        if entry["name"] > marker and (entry["settable"] or not settable_only)
+    ]
+    return entries[:limit]
+
+
+def parameter(version: DatastoreVersion, name: str) -> Parameter:
+    for entry in version.parameters:
+        if entry["name"] == name:
+            found: Parameter = entry
+            return found
+    names = [entry["name"] for entry in version.parameters]
+    raise NotFound(
+        f"{version.datastore.name} {version.name} has no parameter {name!r}.{nearest(name, names)}"
+    )
+
+
+def import_catalogue(catalogue: Catalogue) -> tuple[DatastoreVersion, Outcome]:
+    """Register a datastore version, and its datastore, from a catalogue file's content."""
+    with transaction() as session:
+        datastore = session.scalar(select(Datastore).filter_by(name=catalogue["datastore"]))
+        if datastore is None:
+            datastore, _ = put(
+                catalogue["datastore"],
+                {
+                    "manager": catalogue["manager"],
+                    "description": catalogue["description"],
+                    "default_version": None,
+                },
+            )
+        elif datastore.manager != catalogue["manager"]:
+            raise Invalid.field(
+                "/manager",
+                f"Datastore {datastore.name!r} has the manager {datastore.manager!r}, the file"
+                f" {catalogue['manager']!r}.",
+            )
+        name = catalogue["version"]
+        row = next((v for v in datastore.versions if v.name == name), None)
+        columns: dict[str, Any] = {
+            "engine_version": catalogue["engine_version"],
+            "parameters": sorted(catalogue["parameters"], key=lambda entry: entry["name"]),
+            "character_sets": catalogue["character_sets"],
+        }
+        if row is None:
+            row = DatastoreVersion(datastore=datastore, name=name, **columns)
+            session.add(row)
+            session.flush()
+            outcome = Outcome.CREATED
+        elif assign(row, columns):
+            outcome = Outcome.CHANGED
+        else:
+            return row, Outcome.UNCHANGED
+        _record_version(row, outcome.value)
+        return row, outcome
+
+
+def read_catalogue(path: Path) -> Catalogue:
+    """A catalogue file, as `coffret-agent catalogue` prints it. Raises Invalid for another shape."""
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise Invalid.field("", f"{path} is not a catalogue file: {error}.") from error
+    missing = [key for key in Catalogue.__required_keys__ if key not in content]
+    if missing:
+        raise Invalid.field("", f"{path} is not a catalogue file: it lacks {', '.join(missing)}.")
+    catalogue: Catalogue = content
+    return catalogue
+
+
+def import_shipped() -> None:
+    """Register the versions that Coffret ships; what is there already stays unless it differs."""
+    folder = resources.files("control_plane.datastores") / "shipped"
+    with resources.as_file(folder) as path:
+        for file in sorted(path.glob("*.json")):
+            import_catalogue(read_catalogue(file))
+
+
+def _keep_name(wanted: Mapping[str, Any], name: str, what: str) -> None:
+    if wanted.get("name", name) != name:
+        raise Invalid.field("/name", f"A {what} keeps its name, {name!r}; make another one.")
+
+
+def _record(row: Datastore, kind: str, message: str) -> None:
+    events.record(kind, message, row, resource_type="datastore", name=row.name, project_id=None)
+
+
+def _record_version(row: DatastoreVersion, kind: str) -> None:
+    events.record(
+        kind,
+        f"Version {row.name!r} of {row.datastore.name!r} {kind}.",
+        row,
+        resource_type="datastore_version",
+        name=f"{row.datastore.name}/{row.name}",
+        project_id=None,
+    )

@@ -1,0 +1,97 @@
+"""What can go wrong, said without HTTP; http/problems.py gives each its status."""
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class FieldError:
+    """One bad field."""
+
+    pointer: str
+    """JSON pointer (RFC 6901) into the request's body, or `?name` for a query parameter."""
+    detail: str
+    """What was wrong and what would be right."""
+
+
+class CoffretError(Exception):
+    """Base of all errors meant for the caller. `code` is stable; `detail` is a sentence."""
+
+    code = "error"
+    title = "The request failed"
+
+    def __init__(self, detail: str, *, errors: Sequence[FieldError] = (), **extra: Any) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.errors = list(errors)
+        self.extra = extra
+
+
+class Invalid(CoffretError):
+    """A value is wrong. Carries a FieldError for each."""
+
+    code = "invalid"
+    title = "The request has invalid values"
+
+    @classmethod
+    def field(cls, pointer: str, detail: str) -> "Invalid":
+        return cls(detail, errors=[FieldError(pointer, detail)])
+
+
+class NotFound(CoffretError):
+    code = "not_found"
+    title = "No such resource"
+
+
+class Conflict(CoffretError):
+    """The resource's state does not allow it now. `retry_after` in seconds when waiting helps."""
+
+    code = "conflict"
+    title = "The resource's state does not allow this"
+
+    def __init__(self, detail: str, *, retry_after: int | None = None, **extra: Any) -> None:
+        super().__init__(detail, **extra)
+        self.retry_after = retry_after
+
+
+class InUse(Conflict):
+    code = "in_use"
+    title = "Something else still uses the resource"
+
+
+class Protected(Conflict):
+    code = "deletion_protected"
+    title = "The resource is protected from deletion"
+
+
+class PreconditionFailed(CoffretError):
+    code = "precondition_failed"
+    title = "The precondition does not hold"
+
+
+class Unauthenticated(CoffretError):
+    code = "unauthenticated"
+    title = "No valid token"
+
+
+class Forbidden(CoffretError):
+    code = "forbidden"
+    title = "The role does not allow this"
+
+
+class QuotaExceeded(CoffretError):
+    code = "quota_exceeded"
+    title = "The quota of the project does not allow this"
+
+
+class IdempotencyMismatch(CoffretError):
+    code = "idempotency_key_reused"
+    title = "The Idempotency-Key was used for another request"
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """` Did you mean …?` with the nearest known name, or nothing."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,1 @@
+"""Flavors: the memory and CPU of an instance."""

@@ -1,0 +1,1 @@
+"""What every view shares: problem+json, strict JSON, paging, preconditions, idempotency keys."""

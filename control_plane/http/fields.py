@@ -1,0 +1,126 @@
+"""Fields that several schemas share."""
+
+import re
+from typing import Any
+
+import marshmallow as ma
+
+from control_plane.database import is_uuid
+from control_plane.http.bodies import BodySchema
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$"
+
+
+def check_name(name: str) -> None:
+    """Raise ValidationError unless `name` may be a resource's key."""
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise ma.ValidationError(
+            "A name has 1 to 255 letters, digits, '.', '_' or '-' and starts with a letter or digit."
+        )
+    if is_uuid(name):
+        raise ma.ValidationError("A name must not look like a UUID: ids are accepted as names are.")
+
+
+class Text(ma.fields.String):
+    """A string without control characters."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        text = super()._deserialize(value, *args, **kwargs)
+        if any(ord(letter) < 32 or ord(letter) == 127 for letter in text):
+            raise ma.ValidationError("Control characters are not allowed here.")
+        return text
+
+
+class Whole(ma.fields.Integer):
+    """A JSON integer: no strings, no booleans, no 1.5."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(strict=True, **kwargs)
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(value, bool | str):
+            raise self.make_error("invalid", input=value)
+        return super()._deserialize(value, *args, **kwargs)
+
+
+class Flag(ma.fields.Boolean):
+    """A JSON boolean: only true and false."""
+
+    truthy = {True}  # noqa: RUF012 - marshmallow reads it from the class
+    falsy = {False}  # noqa: RUF012
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        if not isinstance(value, bool):
+            raise self.make_error("invalid", input=value)
+        return value
+
+
+class ConditionSchema(ma.Schema):
+    """One aspect of the state, after the Kubernetes API conventions."""
+
+    type = ma.fields.String(required=True)
+    status = ma.fields.String(required=True, metadata={"enum": ["True", "False", "Unknown"]})
+    reason = ma.fields.String(required=True)
+    message = ma.fields.String(required=True)
+    last_transition_time = ma.fields.String(required=True, metadata={"format": "date-time"})
+    observed_generation = ma.fields.Integer(required=True)
+
+
+class StatusSchema(ma.Schema):
+    """What every status has."""
+
+    phase = ma.fields.String(metadata={"description": "Where the resource is, in Trove's words."})
+    ready = ma.fields.Boolean(metadata={"description": "Whether what is seen is what is wanted."})
+    reconciling = ma.fields.Boolean(metadata={"description": "Whether work on it goes on."})
+    observed_generation = ma.fields.Integer(
+        metadata={"description": "The generation that the status speaks of."}
+    )
+    message = ma.fields.String(
+        metadata={"description": "What is wrong or going on, and what would help; else empty."}
+    )
+
+
+class ResourceSchema(BodySchema):
+    """What every resource has beside its own fields."""
+
+    id = ma.fields.String(
+        dump_only=True,
+        metadata={
+            "description": "UUID; tells two incarnations of a name apart.",
+            "format": "uuid",
+            "x-stable": True,
+        },
+    )
+    generation = ma.fields.Integer(
+        dump_only=True, metadata={"description": "Counts changes of what is desired."}
+    )
+    created_at = ma.fields.DateTime(dump_only=True, metadata={"description": "RFC 3339.", "x-stable": True})
+    updated_at = ma.fields.DateTime(dump_only=True, metadata={"description": "RFC 3339."})
+
+
+def list_schema(item: type[ma.Schema]) -> type[ma.Schema]:
+    """The schema of a page of items."""
+    name = item.__name__.removesuffix("Schema") + "List"
+    return ma.Schema.from_dict(
+        {
+            "items": ma.fields.List(ma.fields.Nested(item), required=True),
+            "links": ma.fields.List(ma.fields.Nested(LinkSchema), required=True),
+        },
+        name=name,
+    )
+
+
+class LinkSchema(ma.Schema):
+    rel = ma.fields.String(required=True, metadata={"enum": ["next"]})
+    href = ma.fields.String(required=True)
+
+
+def labels() -> ma.fields.Dict:
+    """Free-form labels."""
+    return ma.fields.Dict(
+        keys=Text(validate=ma.validate.Length(1, 63)),
+        values=Text(validate=ma.validate.Length(0, 255)),
+        load_default=dict,
+        validate=ma.validate.Length(max=64),
+        metadata={"description": "Labels, free to choose; lists can be filtered by them."},
+    )

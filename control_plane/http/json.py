@@ -1,0 +1,35 @@
+"""Strict JSON: no NaN, no duplicate names, no lone surrogates, no nesting past the stack."""
+
+import json
+from typing import Any
+
+from flask.json.provider import DefaultJSONProvider
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = dict(pairs)
+    if len(names) != len(pairs):
+        seen: set[str] = set()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise ValueError(f"the name {twice!r} stands twice in one object")
+    return names
+
+
+def _constant(text: str) -> Any:
+    raise ValueError(f"{text} is not a JSON value")
+
+
+class StrictJSON(DefaultJSONProvider):
+    sort_keys = False
+    compact = True
+
+    def loads(self, s: str | bytes, **kwargs: Any) -> Any:
+        """Parse JSON; raises ValueError for all that RFC 8259 leaves open or forbids."""
+        try:
+            text = s.decode() if isinstance(s, bytes) else s
+            value = json.loads(text, object_pairs_hook=_object, parse_constant=_constant)
+            if "\\u" in text:
+                json.dumps(value, ensure_ascii=False).encode()
+        except RecursionError as error:
+            raise ValueError("the body is nested too deeply") from error
+        return value

@@ -1,0 +1,103 @@
+"""Errors as RFC 9457 problem+json, with a stable `code` and a JSON pointer for each bad field."""
+
+import logging
+from collections.abc import Iterable, Iterator
+from http import HTTPStatus
+from typing import Any
+
+from flask import Flask, Response, current_app, g
+from werkzeug.exceptions import HTTPException
+
+from control_plane import errors
+
+log = logging.getLogger(__name__)
+
+STATUS: dict[type[errors.CoffretError], HTTPStatus] = {
+    errors.Invalid: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.NotFound: HTTPStatus.NOT_FOUND,
+    errors.Conflict: HTTPStatus.CONFLICT,
+    errors.PreconditionFailed: HTTPStatus.PRECONDITION_FAILED,
+    errors.Unauthenticated: HTTPStatus.UNAUTHORIZED,
+    errors.Forbidden: HTTPStatus.FORBIDDEN,
+    errors.QuotaExceeded: HTTPStatus.FORBIDDEN,
+    errors.IdempotencyMismatch: HTTPStatus.UNPROCESSABLE_ENTITY,
+}
+PROBLEM_TYPE = "application/problem+json"
+
+
+def problem(
+    status: int,
+    code: str,
+    title: str,
+    detail: str,
+    fields: Iterable[errors.FieldError] = (),
+    **extra: Any,
+) -> Response:
+    body: dict[str, Any] = {
+        "type": f"urn:coffret:problem:{code}",
+        "title": title,
+        "status": status,
+        "code": code,
+        "detail": detail,
+    }
+    if listed := [{"pointer": item.pointer, "detail": item.detail} for item in fields]:
+        body["errors"] = listed
+    if request_id := g.get("request_id"):
+        body["request_id"] = request_id
+    return Response(current_app.json.dumps(body | extra), status, content_type=PROBLEM_TYPE)
+
+
+def pointers(messages: Any, path: str = "") -> Iterator[errors.FieldError]:
+    """Flatten marshmallow's nested messages into FieldErrors."""
+    if isinstance(messages, dict):
+        for key, inner in messages.items():
+            # "_schema" speaks of the object itself; "value" and "key" are how Dict names its halves
+            step = "" if key in ("_schema", "value", "key") else "/" + _escape(str(key))
+            yield from pointers(inner, path + step)
+    elif isinstance(messages, list):
+        for inner in messages:
+            yield from pointers(inner, path)
+    else:
+        yield errors.FieldError(path, str(messages))
+
+
+def _escape(token: str) -> str:
+    return token.replace("~", "~0").replace("/", "~1")
+
+
+def register(app: Flask) -> None:
+    @app.errorhandler(errors.CoffretError)
+    def coffret_error(error: errors.CoffretError) -> Response:
+        status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+        response = problem(status, error.code, error.title, error.detail, error.errors, **error.extra)
+        if retry_after := getattr(error, "retry_after", None):
+            response.headers["Retry-After"] = str(retry_after)
+        if status == HTTPStatus.UNAUTHORIZED:
+            response.headers["WWW-Authenticate"] = "Bearer"
+        return response
+
+    @app.errorhandler(HTTPException)
+    def http_error(error: HTTPException) -> Response:
+        status = error.code or 500
+        phrase = HTTPStatus(status).phrase
+        response = problem(
+            status,
+            phrase.lower().replace(" ", "_").replace("-", "_"),
+            phrase,
+            error.description or phrase,
+        )
+        for name, value in error.get_headers():
+            if name.lower() in ("allow", "retry-after"):
+                response.headers[name] = value
+        return response
+
+    @app.errorhandler(Exception)
+    def unexpected(error: Exception) -> Response:
+        log.exception("request %s failed", g.get("request_id"), exc_info=error)
+        return problem(
+            500,
+            "internal_error",
+            "Something is wrong in Coffret",
+            "The request failed for a reason that is not yours; the server's log has it under the"
+            " request_id.",
+        )

@@ -1,0 +1,99 @@
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from control_plane.configurations.models import ConfigurationGroup
+from control_plane.database import Resource, db
+from control_plane.datastores.models import DatastoreVersion
+
+
+class Instance(Resource, db.Model):  # type: ignore[name-defined,misc]
+    __tablename__ = "instances"
+    __table_args__ = (UniqueConstraint("project_id", "name"), Index(None, "next_reconcile_at"))
+
+    project_id: Mapped[str] = mapped_column(String(64))
+    name: Mapped[str] = mapped_column(String(255))
+
+    # Desired: written by services only.
+    version: Mapped[str | None] = mapped_column(String(255))
+    """The version asked for, as it was written; `datastore_version` is what it stands for."""
+    datastore_version_id: Mapped[str] = mapped_column(ForeignKey("datastore_versions.id"))
+    flavor: Mapped[str] = mapped_column(String(255))
+    ram: Mapped[int]
+    """MiB, of the flavor when it was chosen; counts against the quota."""
+    vcpus: Mapped[int]
+    volume_size: Mapped[int]
+    """GiB."""
+    volume_type: Mapped[str | None] = mapped_column(String(255))
+    network: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    """network_id, subnet_id, ip_address; empty: the cloud's own choice."""
+    is_public: Mapped[bool] = mapped_column(default=False)
+    allowed_cidrs: Mapped[list[str] | None]
+    """None: whoever reaches the network; empty: nobody."""
+    availability_zone: Mapped[str | None] = mapped_column(String(255))
+    configuration_group_id: Mapped[str | None] = mapped_column(
+        ForeignKey("configuration_groups.id"), index=True
+    )
+    restart_policy: Mapped[str] = mapped_column(String(16), default="manual")
+    deletion_protection: Mapped[bool] = mapped_column(default=False)
+    labels: Mapped[dict[str, str]] = mapped_column(default=dict)
+    deleting: Mapped[bool] = mapped_column(default=False)
+    restart: Mapped[str | None] = mapped_column(String(36))
+    """Id of the newest restart action."""
+    desired_revision: Mapped[int] = mapped_column(default=1)
+    """Counts changes of the agent's directive, databases and users included."""
+    engine_revision: Mapped[int] = mapped_column(default=1)
+    """The `desired_revision` of the newest change that concerns the engine itself."""
+
+    # Observed: written by reconcile (under the lease) and by agents' reports.
+    cloud: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    """What the drivers made: ids of server, volume and port, and the address."""
+    cloud_generation: Mapped[int] = mapped_column(default=0)
+    """The generation whose cloud objects are as wanted."""
+    cloud_message: Mapped[str] = mapped_column(Text, default="")
+    """Why the cloud is not as wanted; empty when it is or when work goes on."""
+    cloud_failed: Mapped[bool] = mapped_column(default=False)
+    """The cloud's error is final: only a changed desired state starts it again."""
+    report: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    """The agent's newest report (guest_agent.protocol.Report), without outcomes."""
+    converged_revision: Mapped[int] = mapped_column(default=0)
+    """The `desired_revision` that the agent has worked through."""
+    agent_lost: Mapped[bool] = mapped_column(default=False)
+
+    # Derived from the above by status.summarise at each write.
+    phase: Mapped[str] = mapped_column(String(32), default="BUILD")
+    operating_status: Mapped[str] = mapped_column(String(32), default="NEW")
+    ready: Mapped[bool] = mapped_column(default=False)
+    observed_generation: Mapped[int] = mapped_column(default=0)
+    conditions: Mapped[list[Any]] = mapped_column(default=list)
+    message: Mapped[str] = mapped_column(Text, default="")
+
+    # Work.
+    lease_token: Mapped[str | None] = mapped_column(String(36))
+    lease_expires: Mapped[float | None]
+    """Seconds since the epoch, by the database's clock."""
+    next_reconcile_at: Mapped[float | None]
+    """Likewise; None: nothing to do until something changes."""
+    attempts: Mapped[int] = mapped_column(default=0)
+    """Failures in a row, for the backoff."""
+    sentence: Mapped[str] = mapped_column(Text, default="")
+    """What the last reconcile said."""
+
+    datastore_version: Mapped[DatastoreVersion] = relationship(lazy="joined")
+    group: Mapped[ConfigurationGroup | None] = relationship(lazy="joined")
+
+
+class Action(db.Model):  # type: ignore[name-defined,misc]
+    """Something done once to an instance on demand, such as a restart."""
+
+    __tablename__ = "actions"
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    instance_id: Mapped[str] = mapped_column(ForeignKey("instances.id", ondelete="CASCADE"), index=True)
+    type: Mapped[str] = mapped_column(String(32))
+    phase: Mapped[str] = mapped_column(String(16), default="REQUESTED")
+    """REQUESTED, DONE, or SUPERSEDED by a newer one."""
+    created_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]

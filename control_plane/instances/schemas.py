@@ -1,0 +1,233 @@
+import ipaddress
+from typing import Any
+
+import marshmallow as ma
+
+from control_plane.databases.schemas import DatabaseSchema
+from control_plane.http.bodies import BodySchema
+from control_plane.http.fields import (
+    ConditionSchema,
+    Flag,
+    ResourceSchema,
+    StatusSchema,
+    Text,
+    Whole,
+    check_name,
+    labels,
+    list_schema,
+)
+from control_plane.instances import status
+from control_plane.instances.models import Instance
+from control_plane.users.schemas import UserSchema
+
+
+class VolumeSchema(BodySchema):
+    size = Whole(
+        required=True,
+        validate=ma.validate.Range(1, 65_536),
+        metadata={"description": "GiB. A volume grows; it never shrinks."},
+    )
+    type = Text(
+        load_default=None,
+        allow_none=True,
+        validate=ma.validate.Length(1, 255),
+        metadata={
+            "description": "Cinder volume type. Null: the cloud's default.",
+            "x-immutable": True,
+        },
+    )
+
+
+class NetworkSchema(BodySchema):
+    network_id = Text(load_default=None, allow_none=True, metadata={"description": "Neutron network."})
+    subnet_id = Text(load_default=None, allow_none=True, metadata={"description": "Neutron subnet."})
+    ip_address = Text(load_default=None, allow_none=True, metadata={"description": "Fixed address."})
+
+
+def _cidr(text: str) -> None:
+    try:
+        network = ipaddress.ip_network(text, strict=False)
+    except ValueError as error:
+        raise ma.ValidationError(
+            f"{text!r} is not a CIDR such as 192.0.2.0/24 or 2001:db8::/32."
+        ) from error
+    if "/" not in text or str(network) != text.lower():
+        raise ma.ValidationError(f"{text!r} has host bits or no prefix; the network is {network}.")
+
+
+class AccessSchema(BodySchema):
+    is_public = Flag(
+        load_default=False, metadata={"description": "Whether the instance gets a public address."}
+    )
+    allowed_cidrs = ma.fields.List(
+        Text(validate=_cidr),
+        load_default=None,
+        allow_none=True,
+        validate=ma.validate.Length(max=100),
+        metadata={
+            "description": "Networks that may connect. Empty: nobody. Null: whoever is on the network.",
+            "x-set": True,
+        },
+    )
+
+
+class EndpointSchema(ma.Schema):
+    name = ma.fields.String(required=True)
+    host = ma.fields.String(required=True)
+    port = ma.fields.Integer(required=True)
+    uri = ma.fields.String(
+        required=True, metadata={"description": "Connection URI without user, password, database."}
+    )
+
+
+class PendingChangeSchema(ma.Schema):
+    name = ma.fields.String(required=True, metadata={"description": "The parameter."})
+    running = ma.fields.String(
+        required=True, allow_none=True, metadata={"description": "Value that runs now."}
+    )
+    desired = ma.fields.String(
+        required=True,
+        allow_none=True,
+        metadata={"description": "Value after a restart; null: the default."},
+    )
+
+
+class InstanceStatusSchema(StatusSchema):
+    operating_status = ma.fields.String(metadata={"description": "How the engine is, in Trove's words."})
+    conditions = ma.fields.List(
+        ma.fields.Nested(ConditionSchema),
+        metadata={"description": "The state, aspect by aspect.", "x-terraform": "omit"},
+    )
+    datastore_version = ma.fields.String(
+        metadata={"description": "The datastore version that it runs.", "x-stable": True}
+    )
+    engine_version = ma.fields.String(
+        allow_none=True,
+        metadata={"description": "The engine's own version.", "x-stable": True},
+    )
+    endpoints = ma.fields.List(
+        ma.fields.Nested(EndpointSchema),
+        metadata={"description": "Where clients connect.", "x-stable": True},
+    )
+    pending_changes = ma.fields.List(
+        ma.fields.Nested(PendingChangeSchema),
+        metadata={"description": "Parameters that take a restart to become what is wanted."},
+    )
+    restart_required = ma.fields.Boolean(
+        metadata={"description": "Whether pending_changes wait for a restart."}
+    )
+    volume_used = ma.fields.Integer(
+        allow_none=True,
+        metadata={"description": "Bytes used on the volume.", "x-terraform": "omit"},
+    )
+
+
+class InstanceSchema(ResourceSchema):
+    """A datastore version that runs, with its volume and its guest agent."""
+
+    name = Text(
+        validate=check_name,
+        metadata={"description": "Name, unique in the project. It can be changed.", "x-key": True},
+    )
+    datastore = Text(required=True, metadata={"description": "Name of the datastore.", "x-immutable": True})
+    version = Text(
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "Datastore version or the beginning of one (`18`). Null: the default."},
+    )
+    flavor = Text(required=True, metadata={"description": "Name or id of the flavor."})
+    volume = ma.fields.Nested(VolumeSchema, required=True, metadata={"description": "The data volume."})
+    network = ma.fields.Nested(
+        NetworkSchema,
+        load_default=None,
+        allow_none=True,
+        metadata={
+            "description": "Where its port is. Null: the cloud's choice.",
+            "x-immutable": True,
+        },
+    )
+    access = ma.fields.Nested(
+        AccessSchema,
+        load_default=lambda: {"is_public": False, "allowed_cidrs": None},
+        metadata={"description": "Who may connect."},
+    )
+    availability_zone = Text(
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "Nova availability zone. Null: any.", "x-immutable": True},
+    )
+    configuration_group = Text(
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "Name of the configuration group that it is attached to."},
+    )
+    restart_policy = Text(
+        load_default="manual",
+        validate=ma.validate.OneOf(["manual", "automatic"]),
+        metadata={
+            "description": "What to do with changes that need a restart: leave them pending"
+            " (`manual`) or restart (`automatic`)."
+        },
+    )
+    deletion_protection = Flag(
+        load_default=False, metadata={"description": "Refuse to delete it while true."}
+    )
+    labels = labels()
+    databases = ma.fields.List(
+        ma.fields.Nested(DatabaseSchema),
+        dump_only=True,
+        metadata={"description": "With `include=databases`.", "x-terraform": "omit"},
+    )
+    users = ma.fields.List(
+        ma.fields.Nested(UserSchema),
+        dump_only=True,
+        metadata={"description": "With `include=users`.", "x-terraform": "omit"},
+    )
+    status = ma.fields.Nested(InstanceStatusSchema, dump_only=True)
+
+    @ma.pre_dump
+    def _shape(self, row: Instance, **_: Any) -> dict[str, Any]:
+        return {
+            "id": row.id,
+            "name": row.name,
+            "generation": row.generation,
+            "created_at": row.created_at,
+            "updated_at": row.updated_at,
+            "datastore": row.datastore_version.datastore.name,
+            "version": row.version,
+            "flavor": row.flavor,
+            "volume": {"size": row.volume_size, "type": row.volume_type},
+            "network": {**_NOWHERE, **row.network} if row.network else None,
+            "access": {"is_public": row.is_public, "allowed_cidrs": row.allowed_cidrs},
+            "availability_zone": row.availability_zone,
+            "configuration_group": row.group.name if row.group else None,
+            "restart_policy": row.restart_policy,
+            "deletion_protection": row.deletion_protection,
+            "labels": row.labels,
+            "status": status.shown(row),
+        }
+
+
+_NOWHERE = {"network_id": None, "subnet_id": None, "ip_address": None}
+InstanceListSchema = list_schema(InstanceSchema)
+
+
+class ActionRequestSchema(BodySchema):
+    type = Text(
+        required=True,
+        validate=ma.validate.OneOf(["restart"]),
+        metadata={"description": "What to do: `restart` the engine."},
+    )
+
+
+class ActionSchema(ma.Schema):
+    id = ma.fields.String(required=True)
+    type = ma.fields.String(required=True)
+    phase = ma.fields.String(
+        required=True, metadata={"description": "REQUESTED, DONE, or SUPERSEDED by a newer one."}
+    )
+    created_at = ma.fields.DateTime(required=True)
+    finished_at = ma.fields.DateTime(required=True, allow_none=True)
+
+
+ActionListSchema = list_schema(ActionSchema)

@@ -1,0 +1,362 @@
+"""The rules of instances. Knows nothing of HTTP."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select
+
+from control_plane import clouds, work
+from control_plane.auth import RequestContext
+from control_plane.clouds import CloudRefusal, ServerSpec
+from control_plane.configurations.models import ConfigurationGroup
+from control_plane.database import by_key, db, new_id, now, transaction
+from control_plane.datastores import service as datastores
+from control_plane.datastores.models import DatastoreVersion
+from control_plane.errors import Conflict, Invalid, NotFound, Protected, nearest
+from control_plane.events import service as events
+from control_plane.flavors import service as flavors
+from control_plane.instances.models import Action, Instance
+from control_plane.instances.status import summarise
+from control_plane.quotas import service as quotas
+from control_plane.upsert import NONE, Outcome, Preconditions, assign, refuse_while_deleting
+
+ENGINE_COLUMNS = {
+    "flavor",
+    "ram",
+    "vcpus",
+    "volume_size",
+    "configuration_group_id",
+    "restart_policy",
+}
+"""Changes of these reach the engine through the agent."""
+CLOUD_COLUMNS = {"name", "flavor", "volume_size", "is_public", "allowed_cidrs"}
+"""Changes of these are the cloud's to carry out."""
+SPEC_COLUMNS = (
+    "name", "flavor", "ram", "vcpus", "volume_size", "volume_type", "availability_zone",
+    "is_public", "allowed_cidrs", "network",
+)  # fmt: skip
+"""Columns that drivers are told under the same name."""
+
+
+@dataclass(frozen=True)
+class Filters:
+    name: str | None = None
+    datastore: str | None = None
+    phase: str | None = None
+    labels: Mapping[str, str] | None = None
+
+
+def find(ctx: RequestContext, key: str, *, for_update: bool = False) -> Instance:
+    """The project's instance by name or id. NotFound names the nearest."""
+    if (row := _find(ctx, key, for_update)) is None:
+        raise _missing(ctx, key)
+    return row
+
+
+def _find(ctx: RequestContext, key: str, for_update: bool = False) -> Instance | None:
+    query = select(Instance).filter_by(project_id=ctx.project_id)
+    query = query.filter(by_key(Instance, key))
+    return db.session.scalar(query.with_for_update(of=Instance) if for_update else query)
+
+
+@dataclass(frozen=True)
+class Head:
+    """As much of an instance as tells whether what was read of it before is still true."""
+
+    id: str
+    name: str
+    generation: int
+    revision: int
+
+
+_HEAD = select(Instance.id, Instance.name, Instance.generation, Instance.revision)
+
+
+def head(ctx: RequestContext, key: str) -> Head:
+    """The head of the project's instance by name or id. NotFound as `find`."""
+    query = _HEAD.where(Instance.project_id == ctx.project_id, by_key(Instance, key))
+    if (row := db.session.execute(query).first()) is None:
+        raise _missing(ctx, key)
+    return Head(*row)
+
+
+def _missing(ctx: RequestContext, key: str) -> NotFound:
+    names = db.session.scalars(select(Instance.name).filter_by(project_id=ctx.project_id))
+    return NotFound(f"The project has no instance {key!r}.{nearest(key, names)}")
+
+
+def load(ids: Sequence[str]) -> Sequence[Instance]:
+    """The instances with these ids, of any project, in no order."""
+    return db.session.scalars(select(Instance).where(Instance.id.in_(ids))).all()
+
+
+def listing(ctx: RequestContext, filters: Filters, marker: str, limit: int) -> list[Head]:
+    """Heads of the project's instances by name, after `marker`."""
+    query = _HEAD.where(Instance.project_id == ctx.project_id, Instance.name > marker)
+    if filters.name is not None:
+        query = query.filter(Instance.name == filters.name)
+    if filters.phase is not None:
+        query = query.filter(Instance.phase == filters.phase)
+    if filters.datastore is not None:
+        versions = datastores.version_ids(filters.datastore)
+        query = query.filter(Instance.datastore_version_id.in_(versions))
+    for label, value in (filters.labels or {}).items():
+        query = query.filter(Instance.labels[label].as_string() == value)
+    return [Head(*row) for row in db.session.execute(query.order_by(Instance.name).limit(limit))]
+
+
+def refuse_unless_usable(instance: Instance) -> None:
+    """What is inside an instance can't be changed while the instance goes away."""
+    refuse_while_deleting(instance, f"instance {instance.name!r}")
+
+
+def touch(instance: Instance, *, engine: bool = False) -> None:
+    """The agent's directive has changed; `engine`: in what concerns the engine itself."""
+    instance.desired_revision += 1
+    if engine:
+        instance.engine_revision = instance.desired_revision
+    summarise(instance)
+    work.announce(instance.id)
+
+
+def put(
+    ctx: RequestContext,
+    key: str,
+    wanted: Mapping[str, Any],
+    preconditions: Preconditions = NONE,
+) -> tuple[Instance, Outcome]:
+    """Create the instance or make it what is wanted (the fields of InstanceSchema).
+
+    Raises Invalid, Conflict, PreconditionFailed, QuotaExceeded; then nothing changed.
+    """
+    columns = _columns(ctx, _find(ctx, key), key, wanted)  # before the transaction: may ask a cloud
+    _ask_cloud(ctx, _find(ctx, key), columns)
+    with transaction() as session:
+        row = _find(ctx, key, for_update=True)
+        preconditions.check(row)
+        columns = _columns(ctx, row, key, wanted)
+        quotas.check(ctx.project_id, row, columns)
+        if row is None:
+            row = Instance(
+                project_id=ctx.project_id,
+                generation=1,
+                cloud={},
+                report={},
+                conditions=[],
+                **columns,
+            )
+            session.add(row)
+            session.flush()
+            db.session.refresh(row)
+            outcome = Outcome.CREATED
+            summarise(row)
+        else:
+            refuse_while_deleting(row, f"instance {row.name!r}")
+            changed = set(assign(row, columns))
+            if not changed:
+                return row, Outcome.UNCHANGED
+            outcome = Outcome.CHANGED
+            row.cloud_failed = False
+            row.attempts = 0
+            if changed & ENGINE_COLUMNS:
+                session.flush()
+                session.refresh(row, ["group"])
+            if not changed & CLOUD_COLUMNS and row.cloud_generation == row.generation - 1:
+                row.cloud_generation = row.generation
+            touch(row, engine=bool(changed & ENGINE_COLUMNS))
+        work.request(row.id)
+        _record(row, outcome.value, f"Instance {row.name!r} {outcome.value}.")
+        return row, outcome
+
+
+def delete(ctx: RequestContext, key: str, preconditions: Preconditions = NONE) -> Instance | None:
+    """Start deleting the instance; returns it while it goes, None when there is none."""
+    with transaction():
+        row = _find(ctx, key, for_update=True)
+        preconditions.check(row)
+        if row is None:
+            return None
+        if not row.deleting:
+            if row.deletion_protection:
+                raise Protected(f"Instance {row.name!r} has deletion_protection; set it to false first.")
+            row.deleting = True
+            row.generation += 1
+            row.cloud_failed = False
+            row.attempts = 0
+            touch(row)
+            work.request(row.id)
+            _record(row, "deleting", f"Instance {row.name!r} is to be deleted.")
+        return row
+
+
+def restart(ctx: RequestContext, key: str) -> Action:
+    """Ask the agent to restart the engine once. Conflict while one is under way."""
+    with transaction() as session:
+        row = find(ctx, key, for_update=True)
+        refuse_while_deleting(row, f"instance {row.name!r}")
+        if row.restart is not None and row.report.get("restart_done") != row.restart:
+            raise Conflict("A restart is under way already.", retry_after=5)
+        action = Action(
+            id=new_id(), instance_id=row.id, type="restart", phase="REQUESTED", created_at=now()
+        )
+        session.add(action)
+        row.restart = action.id
+        touch(row, engine=True)
+        work.request(row.id)
+        _record(row, "action", f"Restart of {row.name!r} requested.")
+        return action
+
+
+def actions(instance: Instance, marker: str, limit: int) -> Sequence[Action]:
+    """The instance's actions by id, after `marker`."""
+    query = select(Action).filter_by(instance_id=instance.id).filter(Action.id > marker)
+    return db.session.scalars(query.order_by(Action.id).limit(limit)).all()
+
+
+def action(instance: Instance, action_id: str) -> Action:
+    row: Action | None = db.session.scalar(select(Action).filter_by(instance_id=instance.id, id=action_id))
+    if row is None:
+        raise NotFound(f"The instance {instance.name!r} has no action {action_id!r}.")
+    return row
+
+
+def spec(instance: Instance) -> ServerSpec:
+    """What the drivers must know of the instance."""
+    columns = {name: getattr(instance, name) for name in SPEC_COLUMNS}
+    return _spec(instance.id, instance.project_id, instance.datastore_version, columns)
+
+
+def _spec(
+    instance_id: str, project_id: str, version: DatastoreVersion, columns: Mapping[str, Any]
+) -> ServerSpec:
+    return ServerSpec(
+        instance_id=instance_id,
+        project_id=project_id,
+        datastore=version.datastore.name,
+        manager=version.datastore.manager,
+        version=version.name,
+        image=version.image,
+        image_tags=version.image_tags,
+        **{name: columns[name] for name in SPEC_COLUMNS},
+    )
+
+
+def _ask_cloud(ctx: RequestContext, row: Instance | None, columns: Mapping[str, Any]) -> None:
+    version = db.session.get_one(DatastoreVersion, columns["datastore_version_id"])
+    try:
+        clouds.current().validate(_spec(row.id if row else "", ctx.project_id, version, columns))
+    except CloudRefusal as refusal:
+        raise Invalid.field(refusal.pointer, str(refusal)) from refusal
+
+
+def _columns(
+    ctx: RequestContext, row: Instance | None, key: str, wanted: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Check what is wanted against all but the cloud, and say it in columns."""
+    version = _version(row, wanted)
+    flavor = flavors.find(wanted["flavor"], pointer="/flavor")
+    volume, access = wanted["volume"], wanted["access"]
+    columns = {
+        "name": _name(ctx, row, key, wanted),
+        "version": wanted["version"],
+        "datastore_version_id": version.id,
+        "flavor": wanted["flavor"],
+        "ram": flavor.ram,
+        "vcpus": flavor.vcpus,
+        "volume_size": volume["size"],
+        "volume_type": volume["type"],
+        "network": {k: v for k, v in (wanted["network"] or {}).items() if v is not None},
+        "is_public": access["is_public"],
+        "allowed_cidrs": access["allowed_cidrs"],
+        "availability_zone": wanted["availability_zone"],
+        "configuration_group_id": _group_id(ctx, wanted["configuration_group"], version),
+        "restart_policy": wanted["restart_policy"],
+        "deletion_protection": wanted["deletion_protection"],
+        "labels": wanted["labels"],
+    }
+    if row is not None:
+        _refuse_what_is_fixed(row, columns)
+    return columns
+
+
+def _name(ctx: RequestContext, row: Instance | None, key: str, wanted: Mapping[str, Any]) -> str:
+    name: str = wanted.get("name", row.name if row else key)
+    if row is None and name != key:
+        raise Invalid.field("/name", f"The path names {key!r} and the body {name!r}; there is no {key!r}.")
+    if row is not None and name != row.name and _find(ctx, name) is not None:
+        raise Invalid.field("/name", f"Another instance has the name {name!r}.")
+    return name
+
+
+def _version(row: Instance | None, wanted: Mapping[str, Any]) -> DatastoreVersion:
+    if row is None:
+        return datastores.resolve(wanted["datastore"], wanted["version"])
+    current = row.datastore_version
+    if wanted["datastore"] != current.datastore.name:
+        raise Invalid.field(
+            "/datastore",
+            f"An instance keeps its datastore, {current.datastore.name!r}; make another instance.",
+        )
+    if wanted["version"] is None or datastores.matches(current, wanted["version"]):
+        return current
+    raise Invalid.field(
+        "/version",
+        f"The instance runs {current.name!r}; it can't be moved to {wanted['version']!r}."
+        " Make another instance of that version.",
+    )
+
+
+def _group_id(ctx: RequestContext, key: str | None, version: DatastoreVersion) -> str | None:
+    if key is None:
+        return None
+    query = select(ConfigurationGroup).filter_by(project_id=ctx.project_id)
+    group = db.session.scalar(query.filter(by_key(ConfigurationGroup, key)))
+    if group is None:
+        names = db.session.scalars(select(ConfigurationGroup.name).filter_by(project_id=ctx.project_id))
+        raise Invalid.field(
+            "/configuration_group",
+            f"The project has no configuration group {key!r}.{nearest(key, names)}",
+        )
+    if group.datastore_version_id != version.id:
+        theirs = group.datastore_version
+        raise Invalid.field(
+            "/configuration_group",
+            f"The group {key!r} is for {theirs.datastore.name} {theirs.name}; the instance runs"
+            f" {version.datastore.name} {version.name}.",
+        )
+    group_id: str = group.id
+    return group_id
+
+
+def _refuse_what_is_fixed(row: Instance, columns: Mapping[str, Any]) -> None:
+    if columns["volume_size"] < row.volume_size:
+        raise Invalid.field(
+            "/volume/size",
+            f"A volume never shrinks: it has {row.volume_size} GiB, and"
+            f" {columns['volume_size']} GiB were asked for.",
+        )
+    for column, pointer in (
+        ("volume_type", "/volume/type"),
+        ("network", "/network"),
+        ("availability_zone", "/availability_zone"),
+    ):
+        if columns[column] != getattr(row, column):
+            raise Invalid.field(pointer, "It is fixed when the instance is made; make another instance.")
+
+
+def attached_to(group: ConfigurationGroup) -> list[Instance]:
+    query = select(Instance).filter_by(configuration_group_id=group.id).order_by(Instance.name)
+    return list(db.session.scalars(query))
+
+
+def _record(row: Instance, kind: str, message: str) -> None:
+    events.record(
+        kind,
+        message,
+        row,
+        resource_type="instance",
+        name=row.name,
+        project_id=row.project_id,
+        instance=row,
+    )

@@ -1,0 +1,158 @@
+from typing import Any
+
+from flask import Response, request
+from flask.views import MethodView
+from flask_smorest import Blueprint
+
+from control_plane.auth import Role, context, require
+from control_plane.database import transaction
+from control_plane.databases import service as databases
+from control_plane.databases.schemas import DatabaseSchema
+from control_plane.errors import Invalid
+from control_plane.http import answers, preconditions
+from control_plane.http.bodies import patched, takes, takes_patch
+from control_plane.http.idempotency import idempotent
+from control_plane.http.paging import Page
+from control_plane.http.preconditions import set_etag
+from control_plane.http.queries import PAGED, takes_query
+from control_plane.http.representations import Representations
+from control_plane.http.waiting import wait_for
+from control_plane.instances import service
+from control_plane.instances.models import Instance
+from control_plane.instances.schemas import (
+    ActionListSchema,
+    ActionRequestSchema,
+    ActionSchema,
+    InstanceListSchema,
+    InstanceSchema,
+)
+from control_plane.instances.status import settled
+from control_plane.users import service as users
+from control_plane.users.schemas import UserSchema
+
+blueprint = Blueprint(
+    "instances",
+    __name__,
+    url_prefix="/v1/instances",
+    description="Instances: a datastore version that runs.",
+)
+schema = InstanceSchema()
+shown = Representations(schema.dump, service.load)
+action_schema = ActionSchema()
+INCLUDES = {
+    "databases": (databases.listing, DatabaseSchema(many=True)),
+    "users": (users.listing, UserSchema(many=True)),
+}
+
+
+def _filters() -> service.Filters:
+    labels = {}
+    for item in request.args.getlist("label"):
+        name, equals, value = item.partition("=")
+        if not equals:
+            raise Invalid.field("?label", f"{item!r} is not `name=value`.")
+        labels[name] = value
+    return service.Filters(
+        name=request.args.get("name"),
+        datastore=request.args.get("datastore"),
+        phase=request.args.get("status"),
+        labels=labels,
+    )
+
+
+def _included(row: Instance) -> dict[str, Any]:
+    wanted = [name for name in request.args.get("include", "").split(",") if name]
+    for name in wanted:
+        if name not in INCLUDES:
+            raise Invalid.field("?include", f"{name!r} can't be included; {', '.join(INCLUDES)} can.")
+    return {name: INCLUDES[name][1].dump(INCLUDES[name][0](row)) for name in wanted}
+
+
+@blueprint.route("")
+class Instances(MethodView):
+    @blueprint.response(200, InstanceListSchema)
+    @require(Role.READER)
+    @takes_query("name", "datastore", "status", "label", *PAGED)
+    def get(self) -> Response:
+        """List the project's instances"""
+        filters = _filters()
+        page = Page.of_request()
+        rows = service.listing(context(), filters, page.marker or "", page.limit + 1)
+        texts = shown.texts(rows[: page.limit])
+        return page.answer_texts(rows, lambda row: row.name, texts)
+
+
+@blueprint.route("/<instance>")
+class InstanceByName(MethodView):
+    @blueprint.response(200, InstanceSchema)
+    @require(Role.READER)
+    @takes_query("wait_for", "timeout", "include")
+    def get(self, instance: str) -> Response:
+        """Show an instance"""
+        if not request.args:
+            head = service.head(context(), instance)
+            return set_etag(answers.text(shown.texts([head])[0]), head)
+        row = wait_for(lambda row: row.id, lambda: service.find(context(), instance), settled)
+        return answers.resource(row, schema.dump(row) | _included(row))
+
+    @blueprint.response(200, InstanceSchema)
+    @require(Role.MEMBER)
+    @takes(InstanceSchema)
+    def put(self, instance: str, body: dict[str, Any]) -> Response:
+        """Create or replace an instance"""
+        return self._put(instance, body)
+
+    @blueprint.response(200, InstanceSchema)
+    @require(Role.MEMBER)
+    @takes_patch(InstanceSchema)
+    def patch(self, instance: str) -> Response:
+        """Change an instance by JSON merge-patch"""
+        with transaction():
+            row = service.find(context(), instance)
+            return self._put(instance, patched(schema, row))
+
+    def _put(self, instance: str, body: dict[str, Any]) -> Response:
+        row, outcome = service.put(context(), instance, body, preconditions.of_request())
+        return answers.written(
+            row, schema.dump(row), outcome, "instances.InstanceByName", later=True,
+            instance=row.name,
+        )  # fmt: skip
+
+    @blueprint.response(202, InstanceSchema)
+    @require(Role.MEMBER)
+    def delete(self, instance: str) -> Response:
+        """Delete an instance with its volume and all that is on it"""
+        row = service.delete(context(), instance, preconditions.of_request())
+        return answers.deleting(row, schema)
+
+
+@blueprint.route("/<instance>/actions")
+class Actions(MethodView):
+    @blueprint.response(200, ActionListSchema)
+    @require(Role.READER)
+    @takes_query(*PAGED)
+    def get(self, instance: str) -> Response:
+        """List the instance's actions"""
+        page = Page.of_request()
+        row = service.find(context(), instance)
+        rows = service.actions(row, page.marker or "", page.limit + 1)
+        return page.answer(rows, lambda action: action.id, action_schema.dump)
+
+    @blueprint.response(202, ActionSchema)
+    @require(Role.MEMBER)
+    @takes(ActionRequestSchema)
+    @idempotent
+    def post(self, instance: str, body: dict[str, Any]) -> Response:
+        """Do something once to the instance: restart its engine"""
+        return answers.plain(action_schema.dump(service.restart(context(), instance)), 202)
+
+
+@blueprint.route("/<instance>/actions/<action>")
+class ActionById(MethodView):
+    @blueprint.response(200, ActionSchema)
+    @require(Role.READER)
+    @takes_query()
+    def get(self, instance: str, action: str) -> Response:
+        """Show an action"""
+        row = service.action(service.find(context(), instance), action)
+        return answers.plain(action_schema.dump(row))

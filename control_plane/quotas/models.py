@@ -1,0 +1,17 @@
+from sqlalchemy import String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from control_plane.database import Resource, db
+
+
+class Quota(Resource, db.Model):  # type: ignore[name-defined,misc]
+    """Limits of a project; None: the setting's default."""
+
+    __tablename__ = "quotas"
+
+    project_id: Mapped[str] = mapped_column(String(64), unique=True)
+    instances: Mapped[int | None]
+    volume_size: Mapped[int | None]
+    """GiB."""
+    ram: Mapped[int | None]
+    """MiB."""

@@ -1,0 +1,75 @@
+"""What a project may use."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from flask import current_app
+from sqlalchemy import func, select
+
+from control_plane.database import db, transaction
+from control_plane.errors import QuotaExceeded
+from control_plane.instances.models import Instance
+from control_plane.quotas.models import Quota
+from control_plane.upsert import NONE, Outcome, Preconditions, assign
+
+RESOURCES = {"instances": "instances", "volume_size": "GiB of volumes", "ram": "MiB of memory"}
+
+
+def find(project_id: str) -> Quota:
+    """The project's quota; one that nobody set has no limits of its own."""
+    row = db.session.scalar(select(Quota).filter_by(project_id=project_id))
+    return row or Quota(project_id=project_id, generation=0)
+
+
+def limits(project_id: str) -> dict[str, int]:
+    quota = find(project_id)
+    settings = current_app.extensions["coffret_settings"]
+    return {
+        name: getattr(settings, f"quota_{name}") if (own := getattr(quota, name)) is None else own
+        for name in RESOURCES
+    }
+
+
+def put(
+    project_id: str, wanted: Mapping[str, int | None], preconditions: Preconditions = NONE
+) -> tuple[Quota, Outcome]:
+    """Set a project's limits; None is the default."""
+    with transaction() as session:
+        row = session.scalar(select(Quota).filter_by(project_id=project_id))
+        preconditions.check(row)
+        if row is not None:
+            return row, Outcome.CHANGED if assign(row, wanted) else Outcome.UNCHANGED
+        row = Quota(project_id=project_id, **wanted)
+        session.add(row)
+        session.flush()
+        return row, Outcome.CREATED
+
+
+def usage(project_id: str) -> dict[str, int]:
+    """What the project's instances use: instances, volume_size (GiB), ram (MiB)."""
+    count, volume_size, ram = db.session.execute(
+        select(
+            func.count(),
+            func.coalesce(func.sum(Instance.volume_size), 0),
+            func.coalesce(func.sum(Instance.ram), 0),
+        ).where(Instance.project_id == project_id)
+    ).one()
+    return {"instances": count, "volume_size": int(volume_size), "ram": int(ram)}
+
+
+def check(project_id: str, row: Instance | None, columns: Mapping[str, Any]) -> None:
+    """Raise QuotaExceeded if the instance, as wanted, would take the project over a limit."""
+    used = usage(project_id)
+    own = {"instances": 1, "volume_size": row.volume_size, "ram": row.ram} if row else {}
+    wanted = {"instances": 1, "volume_size": columns["volume_size"], "ram": columns["ram"]}
+    for name, limit in limits(project_id).items():
+        growth = wanted[name] - own.get(name, 0)
+        if growth > 0 and used[name] + growth > limit:
+            raise QuotaExceeded(
+                f"The project may have {limit} {RESOURCES[name]}; it has {used[name]} and this asks"
+                f" for {growth} more. An admin can raise it: PUT /v1/quotas/{project_id}.",
+                resource=name,
+                limit=limit,
+                used=used[name],
+                asked=growth,
+            )

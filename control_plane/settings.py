@@ -1,0 +1,120 @@
+"""Every setting, typed, from COFFRET_* variables over a file of NAME=value lines (COFFRET_CONFIG)."""
+
+import os
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+from control_plane.errors import CoffretError
+
+PREFIX = "COFFRET_"
+
+
+class SettingsError(CoffretError):
+    """A setting cannot be used; says which and what would be right."""
+
+    code = "settings"
+    title = "A setting is wrong"
+
+
+def _setting(default: Any, doc: str) -> Any:
+    return field(default=default, metadata={"doc": doc})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings; docs/operators/settings.md lists them and a test holds the two together."""
+
+    data_dir: Path = _setting(
+        Path(".coffret"), "Folder for the state database and, on the local cloud, the instances."
+    )
+    database_url: str = _setting("", "SQLAlchemy URL of the state database. Empty: SQLite in `data_dir`.")
+    bind: str = _setting(
+        "127.0.0.1:8779",
+        "Address and port to listen on. Port 8779 is Trove's (the type `database`).",
+    )
+    workers: int = _setting(1, "gunicorn worker processes.")
+    threads: int = _setting(40, "Threads per worker process.")
+    parked_limit: int = _setting(
+        12,
+        "How many requests of each kind (agents' syncs, clients' `wait_for`) may be parked at once"
+        " in one worker process; past it they are answered at once.",
+    )
+    runner_threads: int = _setting(4, "How many instances are reconciled at once in a process.")
+    sweep_seconds: float = _setting(5.0, "Seconds between two sweeps for instances that are due.")
+    cloud: str = _setting("local", "Where instances run: `local` or `noop` (keeps books, runs nothing).")
+    agent_url: str = _setting(
+        "", "URL at which agents reach this control plane. Empty: `http://` and `bind`."
+    )
+    local_account: str = _setting(
+        "nobody", "Account that engines of the local cloud run as when Coffret runs as root."
+    )
+    local_flavors: Path | None = _setting(
+        None, "JSON file with the local cloud's flavors. Unset: a built-in list."
+    )
+    max_body_bytes: int = _setting(1 << 20, "Largest request body, in bytes.")
+    quota_instances: int = _setting(100, "Instances a project may have unless its quota says else.")
+    quota_volume_size: int = _setting(10_000, "GiB of volumes a project may have, likewise.")
+    quota_ram: int = _setting(1_048_576, "MiB of memory a project's instances may have, likewise.")
+    log_level: str = _setting("INFO", "Level of the log on standard error.")
+
+    @property
+    def sqlalchemy_url(self) -> str:
+        return self.database_url or f"sqlite:///{(self.data_dir / 'coffret.db').absolute()}"
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> "Settings":
+        """Read the file that COFFRET_CONFIG names, then COFFRET_* variables, then `overrides`.
+
+        Raises SettingsError for an unknown COFFRET_* name or a value of the wrong type.
+        """
+        environ = os.environ if environ is None else environ
+        given: dict[str, str] = {}
+        if path := environ.get(f"{PREFIX}CONFIG"):
+            given |= _read_file(Path(path))
+        given |= {
+            key: value
+            for key, value in environ.items()
+            if key.startswith(PREFIX) and key not in _NOT_SETTINGS
+        }
+        hints = get_type_hints(cls)
+        known = {f"{PREFIX}{item.name.upper()}": item.name for item in fields(cls)}
+        values: dict[str, Any] = {}
+        for key, text in given.items():
+            if key not in known:
+                raise SettingsError(f"{key} is not a setting; the settings are {', '.join(known)}.")
+            values[known[key]] = _parse(key, text, hints[known[key]])
+        return cls(**(values | overrides))
+
+
+_NOT_SETTINGS = {f"{PREFIX}{name}" for name in ("CONFIG", "TOKEN", "ENDPOINT")}
+"""CONFIG names the file; TOKEN and ENDPOINT are the clients'."""
+
+
+def _read_file(path: Path) -> dict[str, str]:
+    try:
+        lines = path.read_text().splitlines()
+    except OSError as error:
+        raise SettingsError(f"COFFRET_CONFIG names {path}, which cannot be read: {error}.") from error
+    pairs = {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        key, equals, value = line.partition("=")
+        if not equals:
+            raise SettingsError(f"{path}:{number}: expected NAME=value, found {line.strip()!r}.")
+        pairs[key.strip()] = value.strip()
+    return pairs
+
+
+def _parse(key: str, text: str, kind: Any) -> Any:
+    if get_origin(kind) is types.UnionType:
+        if not text:
+            return None
+        kind = next(part for part in get_args(kind) if part is not type(None))
+    try:
+        return kind(text)
+    except ValueError as error:
+        raise SettingsError(f"{key}={text!r} is not a valid {kind.__name__}.") from error

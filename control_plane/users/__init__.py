@@ -1,0 +1,1 @@
+"""Users inside instances, and their grants."""

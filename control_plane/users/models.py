@@ -1,0 +1,47 @@
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import ForeignKey, String, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from control_plane.database import db
+from control_plane.databases.models import InstanceObject
+from control_plane.datastores.managers import MANAGERS
+from control_plane.instances.models import Instance
+from control_plane.instances.status import connection_uri
+
+
+class User(InstanceObject, db.Model):  # type: ignore[name-defined,misc]
+    __tablename__ = "users"
+    __table_args__ = (UniqueConstraint("instance_id", "name", "host"),)
+
+    instance_id: Mapped[str] = mapped_column(ForeignKey("instances.id", ondelete="CASCADE"))
+    name: Mapped[str] = mapped_column(String(128))
+    host: Mapped[str] = mapped_column(String(255), default="%")
+    verifier: Mapped[str] = mapped_column(String(255))
+    """What the engine keeps for the password; the password itself is never stored."""
+    password_version: Mapped[int | None]
+    grants: Mapped[list[Any]] = mapped_column(default=list)
+
+    instance: Mapped[Instance] = relationship()
+
+    @property
+    def key(self) -> str:
+        return user_key(self.name, self.host)
+
+    @property
+    def status(self) -> dict[str, Any]:
+        return super().status | {"uris": user_uris(self.instance, self.name, self.grants)}
+
+
+def user_key(name: str, host: str) -> str:
+    """`name[@host]`; `%`, any host, is left out."""
+    return name if host == "%" else f"{name}@{host}"
+
+
+def user_uris(instance: Instance, name: str, grants: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Connection URIs without the password by database; Valkey's database is `0`."""
+    manager = MANAGERS[instance.datastore_version.datastore.manager]
+    names = [grant["database"] for grant in grants] if manager.has_databases else ["0"]
+    uris = {database: connection_uri(instance, database, name) for database in names}
+    return {database: uri for database, uri in uris.items() if uri is not None}

@@ -1,0 +1,103 @@
+from typing import Any
+
+import marshmallow as ma
+
+from control_plane.http.bodies import BodySchema
+from control_plane.http.fields import ResourceSchema, StatusSchema, Text, Whole, list_schema
+
+LONGEST_PASSWORD = 128
+
+
+def _password(text: str) -> None:
+    if not 8 <= len(text) <= LONGEST_PASSWORD or not text.isprintable():
+        raise ma.ValidationError(f"A password has 8 to {LONGEST_PASSWORD} printable characters.")
+
+
+class GrantSchema(BodySchema):
+    """What a user may do, where."""
+
+    database = Text(
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "Database of the instance (PostgreSQL, MariaDB)."},
+    )
+    privileges = ma.fields.List(
+        Text(validate=ma.validate.Length(1, 64)),
+        required=True,
+        validate=ma.validate.Length(1, 64),
+        metadata={
+            "description": "Privileges in the engine's words, `ALL` for all of them; on Valkey ACL"
+            " rules such as `+@read`.",
+            "x-set": True,
+        },
+    )
+    keys = ma.fields.List(
+        Text(validate=ma.validate.Length(1, 255)),
+        load_default=list,
+        validate=ma.validate.Length(max=64),
+        metadata={"description": "Key patterns (Valkey), such as `orders:*`.", "x-set": True},
+    )
+    channels = ma.fields.List(
+        Text(validate=ma.validate.Length(1, 255)),
+        load_default=list,
+        validate=ma.validate.Length(max=64),
+        metadata={"description": "Patterns of publish/subscribe channels (Valkey).", "x-set": True},
+    )
+
+    @ma.post_load
+    def _order(self, grant: dict[str, Any], **_: Any) -> dict[str, Any]:
+        return grant | {name: sorted(set(grant[name])) for name in ("privileges", "keys", "channels")}
+
+
+class UserStatusSchema(StatusSchema):
+    managed = ma.fields.Boolean(
+        metadata={"description": "False: seen in the engine, but nobody's here; a PUT adopts it."}
+    )
+    uris = ma.fields.Dict(
+        keys=ma.fields.String(),
+        values=ma.fields.String(),
+        metadata={
+            "description": "Connection URI, without the password, for each database that it has grants on.",
+        },
+    )
+
+
+class UserSchema(ResourceSchema):
+    """A user inside an instance, with its grants."""
+
+    name = Text(
+        attribute="key",
+        metadata={
+            "description": "Name of the user, on MariaDB with its host: `app@10.0.0.%` (`%` when"
+            " left out); its key in the instance.",
+            "x-key": True,
+        },
+    )
+    password = ma.fields.String(
+        load_only=True,
+        validate=_password,
+        metadata={
+            "description": "The password. Only a verifier is kept of it; needed for a new user.",
+            "format": "password",
+            "writeOnly": True,
+        },
+    )
+    password_version = Whole(
+        load_default=None,
+        allow_none=True,
+        validate=ma.validate.Range(0, 2**31 - 1),
+        metadata={"description": "Yours to count: a new number goes with a new password."},
+    )
+    grants = ma.fields.List(
+        ma.fields.Nested(GrantSchema),
+        load_default=list,
+        validate=ma.validate.Length(max=100),
+        metadata={
+            "description": "What the user may do; nothing else is left to it.",
+            "x-set": True,
+        },
+    )
+    status = ma.fields.Nested(UserStatusSchema, dump_only=True)
+
+
+UserListSchema = list_schema(UserSchema)

@@ -1,0 +1,254 @@
+"""The rules of users and grants. Knows nothing of HTTP."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select
+
+from control_plane.auth import RequestContext
+from control_plane.database import db, is_uuid, transaction
+from control_plane.databases import service as databases
+from control_plane.databases.models import Database
+from control_plane.datastores.managers import MANAGERS, Manager, check_privilege
+from control_plane.errors import InUse, Invalid, NotFound, nearest
+from control_plane.events import service as events
+from control_plane.instances import service as instances
+from control_plane.instances.models import Instance
+from control_plane.upsert import NONE, Outcome, Preconditions, assign, refuse_while_deleting
+from control_plane.users import verifiers
+from control_plane.users.models import User, user_key, user_uris
+
+
+@dataclass(frozen=True)
+class UnmanagedUser:
+    """Seen in the engine by the agent; nobody's here. Shaped as a User for those who read."""
+
+    instance: Instance
+    name: str
+    host: str
+    grants: list[Any]
+
+    @property
+    def key(self) -> str:
+        return user_key(self.name, self.host)
+
+    @property
+    def status(self) -> dict[str, Any]:
+        return {"managed": False, "uris": user_uris(self.instance, self.name, self.grants)}
+
+
+def find(ctx: RequestContext, instance_key: str, key: str) -> User:
+    """The user by `name[@host]` or id. NotFound names the nearest."""
+    instance = instances.find(ctx, instance_key)
+    if (row := _find(instance, key)) is None:
+        rows = db.session.scalars(select(User).filter_by(instance_id=instance.id))
+        raise NotFound(
+            f"The instance {instance.name!r} has no user {key!r}.{nearest(key, [row.key for row in rows])}"
+        )
+    return row
+
+
+def _find(instance: Instance, key: str) -> User | None:
+    query = select(User).filter_by(instance_id=instance.id)
+    if is_uuid(key):
+        return db.session.scalar(query.filter_by(id=key))
+    name, host = split_key(key)
+    return db.session.scalar(query.filter_by(name=name, host=host))
+
+
+def split_key(key: str) -> tuple[str, str]:
+    """`name[@host]` as name and host; `%`, any host, when left out."""
+    name, at, host = key.partition("@")
+    return name, host if at else "%"
+
+
+def listing(instance: Instance, marker: str = "", limit: int | None = None) -> list[User | UnmanagedUser]:
+    """The instance's users by key, after `marker`; those that only the engine knows included."""
+    managed = db.session.scalars(select(User).filter_by(instance_id=instance.id)).all()
+    known = {(row.name, row.host) for row in managed}
+    unmanaged: list[User | UnmanagedUser] = [
+        UnmanagedUser(instance=instance, **seen)
+        for seen in instance.report.get("seen_users", [])
+        if (seen["name"], seen["host"]) not in known
+    ]
+    rows = sorted([*managed, *unmanaged], key=lambda item: item.key)
+    return [row for row in rows if row.key > marker][:limit]
+
+
+def put(
+    ctx: RequestContext,
+    instance_key: str,
+    key: str,
+    wanted: Mapping[str, Any],
+    preconditions: Preconditions = NONE,
+) -> tuple[User, Outcome]:
+    """Create the user or make it what is wanted: password, password_version, grants.
+
+    Without a password the present one stays. Raises Invalid, Conflict, PreconditionFailed, NotFound
+    (of the instance); then nothing changed.
+    """
+    with transaction() as session:
+        instance = instances.find(ctx, instance_key, for_update=True)
+        instances.refuse_unless_usable(instance)
+        manager = MANAGERS[instance.datastore_version.datastore.manager]
+        row = _find(instance, key)
+        preconditions.check(row)
+        if wanted.get("key", row.key if row else key) not in (row.key if row else key, key):
+            raise Invalid.field("/name", f"A user keeps its name, {key!r}; make another one.")
+        name, host = (row.name, row.host) if row else split_key(key)
+        _check_key(manager, name, host)
+        grants = _grants(instance, manager, wanted["grants"])
+        columns = {
+            "verifier": _verifier(manager, row, wanted.get("password")),
+            "password_version": wanted["password_version"],
+            "grants": grants,
+        }
+        if row is not None:
+            refuse_while_deleting(row, f"user {row.key!r}")
+            if not assign(row, columns):
+                return row, Outcome.UNCHANGED
+            outcome = Outcome.CHANGED
+        else:
+            row = User(instance=instance, name=name, host=host, **columns)
+            session.add(row)
+            session.flush()
+            outcome = Outcome.CREATED
+        instances.touch(instance)
+        _record(row, outcome.value, f"User {row.key!r} {outcome.value}.")
+        return row, outcome
+
+
+def delete(
+    ctx: RequestContext, instance_key: str, key: str, preconditions: Preconditions = NONE
+) -> User | None:
+    """Start dropping the user; returns it while it goes, None when there is none.
+
+    InUse while it is the owner of a database here.
+    """
+    with transaction() as session:
+        instance = instances.find(ctx, instance_key, for_update=True)
+        row = _find(instance, key)
+        preconditions.check(row)
+        if row is None:
+            return None
+        if not row.deleting:
+            owned = session.scalars(
+                select(Database.name).filter_by(instance_id=instance.id, owner=row.name, deleting=False)
+            ).all()
+            if owned:
+                raise InUse(
+                    f"User {row.key!r} owns {', '.join(sorted(owned))}; give them another owner first."
+                )
+            row.deleting = True
+            row.generation += 1
+            instances.touch(instance)
+            _record(row, "deleting", f"User {row.key!r} is to be dropped.")
+        return row
+
+
+def _check_key(manager: Manager, name: str, host: str) -> None:
+    manager.check_user(name)
+    if host != "%" and not manager.has_hosts:
+        raise Invalid.field("/name", f"Users of {manager.name} have no host; leave out @{host}.")
+    if not 1 <= len(host) <= 255 or not set(host.lower()) <= _HOST_LETTERS:
+        raise Invalid.field(
+            "/name",
+            f"{host!r} is not a host: an address, a name, or either with % and _ as wildcards.",
+        )
+
+
+_HOST_LETTERS = set("abcdefghijklmnopqrstuvwxyz0123456789.:-_%/")
+
+
+def _verifier(manager: Manager, row: User | None, password: str | None) -> str:
+    if password is None:
+        if row is None:
+            raise Invalid.field("/password", "A new user needs a password.")
+        return row.verifier
+    if row is not None and verifiers.fits(manager.name, password, row.verifier):
+        return row.verifier
+    return verifiers.make(manager.name, password)
+
+
+def _grants(
+    instance: Instance, manager: Manager, wanted: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Check the grants and bring them into one order, so that the same set is the same value."""
+    grants = []
+    places: set[object] = set()
+    names = {row.name for row in databases.listing(instance)}
+    for index, grant in enumerate(wanted):
+        at = f"/grants/{index}"
+        grants.append(
+            _acl_grant(grant, at) if not manager.has_databases else _sql_grant(manager, grant, at, names)
+        )
+        place = (grants[-1]["database"], *grants[-1]["keys"], *grants[-1]["channels"])
+        if place in places:
+            raise Invalid.field(at, "Two grants are for the same place; put them into one.")
+        places.add(place)
+    return sorted(grants, key=lambda grant: (grant["database"] or "", grant["keys"]))
+
+
+def _sql_grant(manager: Manager, grant: Mapping[str, Any], at: str, names: set[str]) -> dict[str, Any]:
+    database = grant["database"]
+    if database is None:
+        raise Invalid.field(f"{at}/database", f"A grant on {manager.name} names a database.")
+    if database not in names:
+        raise Invalid.field(
+            f"{at}/database",
+            f"The instance has no database {database!r}.{nearest(database, names)}",
+        )
+    for field in ("keys", "channels"):
+        if grant[field]:
+            raise Invalid.field(f"{at}/{field}", f"{manager.name} has no {field}; leave it out.")
+    privileges = sorted({privilege.upper() for privilege in grant["privileges"]})
+    for privilege in privileges:
+        check_privilege(manager, privilege, f"{at}/privileges")
+    if "ALL" in privileges and len(privileges) > 1:
+        raise Invalid.field(f"{at}/privileges", "ALL includes every other privilege; name it alone.")
+    return {**grant, "privileges": privileges}
+
+
+def _acl_grant(grant: Mapping[str, Any], at: str) -> dict[str, Any]:
+    if grant["database"] is not None:
+        raise Invalid.field(
+            f"{at}/database", "Valkey's ACL does not know databases; grant on keys instead."
+        )
+    if not grant["keys"] and not grant["channels"]:
+        raise Invalid.field(f"{at}/keys", "Name the keys or channels; `*` is all of them.")
+    for field in ("keys", "channels"):
+        for pattern in grant[field]:
+            if any(letter.isspace() or letter in "()%" for letter in pattern):
+                raise Invalid.field(
+                    f"{at}/{field}",
+                    f"{pattern!r} has a space, '(', ')' or '%', which ACL rules lack.",
+                )
+    for rule in grant["privileges"]:
+        if rule != "ALL" and not _is_acl_rule(rule):
+            raise Invalid.field(
+                f"{at}/privileges",
+                f"{rule!r} is not an ACL rule for commands such as +get, -del, +@read or ALL.",
+            )
+    return dict(grant)
+
+
+def _is_acl_rule(rule: str) -> bool:
+    command = rule[1:].removeprefix("@")
+    return (
+        rule[:1] in "+-"
+        and bool(command)
+        and all(letter.isascii() and (letter.isalnum() or letter in "-_|.") for letter in command)
+    )
+
+
+def _record(row: User, kind: str, message: str) -> None:
+    events.record(
+        kind,
+        message,
+        row,
+        resource_type="user",
+        name=row.key,
+        project_id=row.instance.project_id,
+        instance=row.instance,
+    )

@@ -1,0 +1,87 @@
+from typing import Any
+
+from flask import Response
+from flask.views import MethodView
+from flask_smorest import Blueprint
+
+from control_plane.auth import Role, context, require
+from control_plane.database import transaction
+from control_plane.http import answers, preconditions
+from control_plane.http.bodies import patched, takes, takes_patch
+from control_plane.http.paging import Page
+from control_plane.http.queries import PAGED, takes_query
+from control_plane.http.waiting import wait_for
+from control_plane.instances import service as instances
+from control_plane.users import service
+from control_plane.users.models import User
+from control_plane.users.schemas import UserListSchema, UserSchema
+
+blueprint = Blueprint(
+    "users",
+    __name__,
+    url_prefix="/v1/instances/<instance>/users",
+    description="Users inside an instance.",
+)
+schema = UserSchema()
+
+
+@blueprint.route("")
+class Users(MethodView):
+    @blueprint.response(200, UserListSchema)
+    @require(Role.READER)
+    @takes_query(*PAGED)
+    def get(self, instance: str) -> Response:
+        """List the instance's users, unmanaged ones included"""
+        page = Page.of_request()
+        rows = service.listing(instances.find(context(), instance), page.marker or "", page.limit + 1)
+        return page.answer(rows, lambda row: row.key, schema.dump)
+
+
+@blueprint.route("/<user>")
+class UserByName(MethodView):
+    @blueprint.response(200, UserSchema)
+    @require(Role.READER)
+    @takes_query("wait_for", "timeout")
+    def get(self, instance: str, user: str) -> Response:
+        """Show a user"""
+        row = wait_for(
+            lambda row: row.instance_id,
+            lambda: service.find(context(), instance, user),
+            settled,
+        )
+        return answers.resource(row, schema.dump(row))
+
+    @blueprint.response(200, UserSchema)
+    @require(Role.MEMBER)
+    @takes(UserSchema)
+    def put(self, instance: str, user: str, body: dict[str, Any]) -> Response:
+        """Create or replace a user"""
+        return self._put(instance, user, body)
+
+    @blueprint.response(200, UserSchema)
+    @require(Role.MEMBER)
+    @takes_patch(UserSchema)
+    def patch(self, instance: str, user: str) -> Response:
+        """Change a user by JSON merge-patch"""
+        with transaction():
+            row = service.find(context(), instance, user)
+            return self._put(instance, user, patched(schema, row))
+
+    def _put(self, instance: str, user: str, body: dict[str, Any]) -> Response:
+        row, outcome = service.put(context(), instance, user, body, preconditions.of_request())
+        return answers.written(
+            row, schema.dump(row), outcome, "users.UserByName", later=True,
+            instance=instance, user=row.key,
+        )  # fmt: skip
+
+    @blueprint.response(202, UserSchema)
+    @require(Role.MEMBER)
+    def delete(self, instance: str, user: str) -> Response:
+        """Drop a user"""
+        row = service.delete(context(), instance, user, preconditions.of_request())
+        return answers.deleting(row, schema)
+
+
+def settled(row: User) -> bool:
+    """Whether waiting longer is of no use."""
+    return row.ready or row.phase == "ERROR"
