@@ -465,9 +465,7 @@ def test_no_verifier_gets_into_the_engines_logs(place: Place) -> None:
     user = wanted_user("app", "p")
     place.engine.ensure_user(user)
     place.as_user("app", "p", "SELECT 'this is logged'")
-    logs = [
-        path.read_text(errors="replace") for path in (place.home.data / "mariadb").glob("*.log")
-    ]
+    logs = [path.read_text(errors="replace") for path in (place.home.data / "mariadb").glob("*.log")]
     assert any("this is logged" in text for text in logs)
     assert not any(user["verifier"] in text for text in logs)
 
