@@ -131,11 +131,11 @@ def shared(new_place: Any) -> Iterator[Place]:
 @pytest.fixture
 def place(shared: Place) -> Place:
     """The shared server, empty, with every parameter at its default."""
+    shared.up()
     for user in shared.engine.users():
         shared.engine.drop_user(user["name"], user["host"])
     for database in shared.engine.databases():
         shared.engine.drop_database(database["name"])
-    shared.up()
     shared.engine.apply_configuration(shared.wanted, {})
     return shared
 
@@ -258,6 +258,20 @@ def test_a_dynamic_parameter_is_applied_and_goes_back_to_its_default(place: Plac
     assert "STRICT_TRANS_TABLES" in place.running("sql_mode")
     assert "mrr=off" in place.running("optimizer_switch")
     assert place.engine.apply_configuration(place.wanted, {})["changed"] == []
+
+
+@pytest.mark.parametrize("value", ["on", "TRUE", "1", "yes"])
+def test_a_boolean_may_be_written_in_the_usual_ways(place: Place, value: str) -> None:
+    named = {"slow_query_log": value, "performance_schema": value}
+    seen = place.engine.apply_configuration(place.wanted, named)
+    assert not seen["errors"]
+    assert place.running("slow_query_log") == 1
+    place.engine.stop()
+    place.up(**named)
+    assert place.running("slow_query_log") == 1
+    assert place.running("performance_schema") == 1
+    assert place.engine.apply_configuration(place.wanted, named)["in_sync"]
+    place.engine.stop()
 
 
 def test_a_parameter_changed_by_hand_is_put_right(place: Place) -> None:

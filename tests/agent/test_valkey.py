@@ -174,6 +174,15 @@ def test_a_dynamic_parameter_is_applied_and_goes_back_to_its_default(place: Plac
     assert place.running("save") == "3600 1 300 100 60 10000"
 
 
+@pytest.mark.parametrize("value", ["on", "TRUE", "1", "yes"])
+def test_a_boolean_may_be_written_in_the_usual_ways(place: Place, value: str) -> None:
+    seen = place.engine.apply_configuration(
+        place.wanted, {"lazyfree-lazy-expire": "off", "rdbchecksum": value}
+    )
+    assert seen["in_sync"], seen
+    assert place.running("lazyfree-lazy-expire") == "no"
+
+
 def test_a_parameter_changed_by_hand_is_put_right(place: Place) -> None:
     place.engine.apply_configuration(place.wanted, {"hz": "50"})
     place.by_hand("CONFIG", "SET", "hz", "99", "timeout", "7", "appendonly", "no")

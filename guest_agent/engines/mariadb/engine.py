@@ -378,6 +378,7 @@ def _over(flavor: Mapping[str, str], parameters: Mapping[str, str]) -> dict[str,
 def _line(name: str, value: str) -> str:
     """One option, whatever the value holds. https://mariadb.com/kb/en/option-files/"""
     escapes = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t", "\b": "\\b"}
+    value = {"yes": "1", "no": "0"}.get(value.lower(), value)  # it takes `yes` for OFF
     option, _ = variables.OPTIONS.get(name, (name, None))
     return f'{option} = "{"".join(escapes.get(c, c) for c in value)}"\n'
 

@@ -103,6 +103,8 @@ class Variable:
         """The value as SET GLOBAL takes it."""
         if self.kind in ("integer", "number"):
             return _number(value)
+        if self.kind == "boolean":
+            return "ON" if value.lower() in _TRUE else "OFF"
         return self._choice(value) if self.kind == "enum" else value
 
     def _plain(self, value: str) -> object:

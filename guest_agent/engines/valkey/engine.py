@@ -101,7 +101,8 @@ class Valkey(Engine):
             programs.own_folder(folder, self.home.account)
         own = self._own(engine)
         text = "".join(settings.line(name, value) for name, value in own.items())
-        include = settings.line("include", str(self._write_parameters(parameters)[0]))
+        self._write_parameters(parameters)
+        include = settings.line("include", str(self._parameters))
         programs.write(self.home.data / "valkey.conf", text + include, self.home.account)
         if not self.running():
             self._let_in_the_agent()
@@ -151,8 +152,7 @@ class Valkey(Engine):
         self, engine: DesiredEngine, parameters: Mapping[str, str]
     ) -> SeenConfiguration:
         programs.trim(self._log)
-        _, errors = self._write_parameters(parameters)
-        accepted = {name: value for name, value in parameters.items() if name not in errors}
+        accepted, errors = self._write_parameters(parameters)
         wanted = self._defaults() | self._own(engine) | accepted
         pending: list[PendingParameter] = []
         with self._session() as server:
@@ -265,20 +265,28 @@ class Valkey(Engine):
             "maxmemory": str(int(engine["ram"] * _MAXMEMORY_SHARE) << 20),
         }
 
-    def _write_parameters(self, parameters: Mapping[str, str]) -> tuple[Path, dict[str, str]]:
-        """Write those that the engine will start with; the others with their reasons."""
+    @property
+    def _parameters(self) -> Path:
+        return self.home.data / "parameters.conf"
+
+    def _write_parameters(self, parameters: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+        """Write those that the engine will start with, and return them; the others with their reasons."""
         known = self._defaults()
         errors = {
             name: "Coffret sets this one itself" if settings.owned(name) else "no such parameter"
             for name in parameters
             if settings.owned(name) or name not in known
         }
-        named = {name: value for name, value in parameters.items() if name not in errors}
+        named = {
+            name: settings.notation(value, known[name])
+            for name, value in parameters.items()
+            if name not in errors
+        }
         errors |= settings.refused(self._server, self.home.account, named)
-        path = self.home.data / "parameters.conf"
-        text = "".join(settings.line(name, value) for name, value in named.items() if name not in errors)
-        programs.write(path, text, self.home.account)
-        return path, errors
+        accepted = {name: value for name, value in named.items() if name not in errors}
+        text = "".join(settings.line(name, value) for name, value in accepted.items())
+        programs.write(self._parameters, text, self.home.account)
+        return accepted, errors
 
     def _defaults(self) -> dict[str, str]:
         """What the engine runs with where nothing is said; asked once for each version."""
