@@ -15,7 +15,8 @@ from control_plane.auth.schemas import (
 from control_plane.database import now
 from control_plane.http import answers
 from control_plane.http.bodies import takes
-from control_plane.http.paging import Page, query_parameters
+from control_plane.http.paging import Page
+from control_plane.http.queries import PAGED, takes_query
 
 blueprint = Blueprint(
     "tokens", __name__, url_prefix="/v1/tokens", description="Tokens of the API; for admins."
@@ -26,9 +27,9 @@ blueprint = Blueprint(
 class Tokens(MethodView):
     @blueprint.response(200, TokenListSchema)
     @require(Role.ADMIN)
+    @takes_query(*PAGED)
     def get(self) -> Response:
         """List the tokens"""
-        query_parameters()
         page = Page.of_request()
         rows = tokens.listing(page.marker or "", page.limit + 1)
         return page.answer(rows, lambda row: row.id, TokenSchema().dump)

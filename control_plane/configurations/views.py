@@ -1,6 +1,6 @@
 from typing import Any
 
-from flask import Response
+from flask import Response, request
 from flask.views import MethodView
 from flask_smorest import Blueprint
 
@@ -14,7 +14,8 @@ from control_plane.configurations.schemas import (
 from control_plane.database import transaction
 from control_plane.http import answers, preconditions
 from control_plane.http.bodies import patched, takes, takes_patch
-from control_plane.http.paging import Page, query_parameters
+from control_plane.http.paging import Page
+from control_plane.http.queries import PAGED, takes_query
 
 blueprint = Blueprint(
     "configuration_groups",
@@ -33,9 +34,10 @@ def _dump(row: ConfigurationGroup) -> dict[str, Any]:
 class ConfigurationGroups(MethodView):
     @blueprint.response(200, ConfigurationGroupListSchema)
     @require(Role.READER)
+    @takes_query("name", "datastore", *PAGED)
     def get(self) -> Response:
         """List the project's configuration groups"""
-        query = query_parameters("name", "datastore")
+        query = request.args
         page = Page.of_request()
         rows = service.listing(
             context(), query.get("name"), query.get("datastore"), page.marker or "", page.limit + 1
@@ -47,9 +49,9 @@ class ConfigurationGroups(MethodView):
 class ConfigurationGroupByName(MethodView):
     @blueprint.response(200, ConfigurationGroupSchema)
     @require(Role.READER)
+    @takes_query()
     def get(self, group: str) -> Response:
         """Show a configuration group and how far its instances are"""
-        query_parameters()
         row = service.find(context(), group)
         return answers.resource(row, _dump(row))
 

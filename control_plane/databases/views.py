@@ -11,7 +11,8 @@ from control_plane.databases.models import Database
 from control_plane.databases.schemas import DatabaseListSchema, DatabaseSchema
 from control_plane.http import answers, preconditions
 from control_plane.http.bodies import patched, takes, takes_patch
-from control_plane.http.paging import Page, query_parameters
+from control_plane.http.paging import Page
+from control_plane.http.queries import PAGED, takes_query
 from control_plane.http.waiting import wait_for
 from control_plane.instances import service as instances
 
@@ -28,9 +29,9 @@ schema = DatabaseSchema()
 class Databases(MethodView):
     @blueprint.response(200, DatabaseListSchema)
     @require(Role.READER)
+    @takes_query(*PAGED)
     def get(self, instance: str) -> Response:
         """List the instance's databases, unmanaged ones included"""
-        query_parameters()
         page = Page.of_request()
         rows = service.listing(instances.find(context(), instance), page.marker or "", page.limit + 1)
         return page.answer(rows, lambda row: row.name, schema.dump)
@@ -40,9 +41,9 @@ class Databases(MethodView):
 class DatabaseByName(MethodView):
     @blueprint.response(200, DatabaseSchema)
     @require(Role.READER)
+    @takes_query("wait_for", "timeout")
     def get(self, instance: str, database: str) -> Response:
         """Show a database"""
-        query_parameters("wait_for", "timeout")
         row = wait_for(
             lambda row: row.instance_id,
             lambda: service.find(context(), instance, database),

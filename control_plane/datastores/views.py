@@ -1,6 +1,6 @@
 from typing import Any
 
-from flask import Response
+from flask import Response, request
 from flask.views import MethodView
 from flask_smorest import Blueprint
 
@@ -17,7 +17,8 @@ from control_plane.datastores.schemas import (
 )
 from control_plane.http import answers, preconditions
 from control_plane.http.bodies import patched, takes, takes_patch
-from control_plane.http.paging import Page, query_parameters
+from control_plane.http.paging import Page
+from control_plane.http.queries import PAGED, takes_query
 
 blueprint = Blueprint(
     "datastores",
@@ -34,9 +35,9 @@ parameter_schema = ParameterSchema()
 class Datastores(MethodView):
     @blueprint.response(200, DatastoreListSchema)
     @require(Role.READER)
+    @takes_query(*PAGED)
     def get(self) -> Response:
         """List the datastores"""
-        query_parameters()
         page = Page.of_request()
         rows = service.listing(page.marker or "", page.limit + 1)
         return page.answer(rows, lambda row: row.name, schema.dump)
@@ -46,9 +47,9 @@ class Datastores(MethodView):
 class DatastoreByName(MethodView):
     @blueprint.response(200, DatastoreSchema)
     @require(Role.READER)
+    @takes_query()
     def get(self, datastore: str) -> Response:
         """Show a datastore"""
-        query_parameters()
         row = service.find(datastore)
         return answers.resource(row, schema.dump(row))
 
@@ -85,9 +86,9 @@ class DatastoreByName(MethodView):
 class Versions(MethodView):
     @blueprint.response(200, DatastoreVersionListSchema)
     @require(Role.READER)
+    @takes_query(*PAGED)
     def get(self, datastore: str) -> Response:
         """List a datastore's versions"""
-        query_parameters()
         page = Page.of_request()
         rows = service.versions(datastore, page.marker or "", page.limit + 1)
         return page.answer(rows, lambda row: row.name, version_schema.dump)
@@ -97,9 +98,9 @@ class Versions(MethodView):
 class VersionByName(MethodView):
     @blueprint.response(200, DatastoreVersionSchema)
     @require(Role.READER)
+    @takes_query()
     def get(self, datastore: str, version: str) -> Response:
         """Show a datastore version"""
-        query_parameters()
         row = service.find_version(datastore, version)
         return answers.resource(row, version_schema.dump(row))
 
@@ -142,15 +143,15 @@ class VersionByName(MethodView):
 class Parameters(MethodView):
     @blueprint.response(200, ParameterListSchema)
     @require(Role.READER)
+    @takes_query("settable", *PAGED)
     def get(self, datastore: str, version: str) -> Response:
         """List the parameters that the version knows"""
-        query = query_parameters("settable")
         page = Page.of_request()
         entries = service.parameters(
             service.find_version(datastore, version),
             page.marker or "",
             page.limit + 1,
-            settable_only=query.get("settable") == "true",
+            settable_only=request.args.get("settable") == "true",
         )
         return page.answer(entries, lambda entry: entry["name"], parameter_schema.dump)
 
@@ -159,8 +160,8 @@ class Parameters(MethodView):
 class ParameterByName(MethodView):
     @blueprint.response(200, ParameterSchema)
     @require(Role.READER)
+    @takes_query()
     def get(self, datastore: str, version: str, parameter: str) -> Response:
         """Show a parameter"""
-        query_parameters()
         entry = service.parameter(service.find_version(datastore, version), parameter)
         return answers.plain(parameter_schema.dump(entry))

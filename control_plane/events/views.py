@@ -1,4 +1,4 @@
-from flask import Response
+from flask import Response, request
 from flask.views import MethodView
 from flask_smorest import Blueprint
 
@@ -6,7 +6,8 @@ from control_plane.auth import Role, context, require
 from control_plane.errors import Invalid
 from control_plane.events import service
 from control_plane.events.schemas import EventListSchema, EventSchema
-from control_plane.http.paging import Page, query_parameters
+from control_plane.http.paging import Page
+from control_plane.http.queries import PAGED, takes_query
 from control_plane.instances import service as instances
 
 blueprint = Blueprint(
@@ -19,9 +20,10 @@ schema = EventSchema()
 class Events(MethodView):
     @blueprint.response(200, EventListSchema)
     @require(Role.READER)
+    @takes_query("instance", "kind", *PAGED)
     def get(self) -> Response:
         """List the project's events, or one instance's"""
-        query = query_parameters("instance", "kind")
+        query = request.args
         page = Page.of_request()
         marker = page.marker or "0"
         if not (marker.isascii() and marker.isdecimal() and len(marker) < 19):

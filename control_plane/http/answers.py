@@ -12,9 +12,7 @@ from control_plane.upsert import Outcome
 
 
 def resource(row: Resource, body: Mapping[str, Any], status: int = 200) -> Response:
-    response: Response = current_app.json.response(body)
-    response.status_code = status
-    return set_etag(response, row)
+    return set_etag(plain(body, status), row)
 
 
 def written(
@@ -30,7 +28,7 @@ def written(
     done = 201 if outcome is Outcome.CREATED else 200
     response = resource(row, body, 202 if later and outcome is not Outcome.UNCHANGED else done)
     if outcome is Outcome.CREATED:
-        response.headers["Location"] = url_for(endpoint, **keys)
+        response.headers["Location"] = url_for(endpoint, **keys)  # type: ignore[arg-type]
     return response
 
 
@@ -41,6 +39,9 @@ def deleting(row: Resource | None, schema: ma.Schema) -> Response:
 
 def plain(body: Mapping[str, Any], status: int = 200) -> Response:
     """What has no ETag."""
-    response: Response = current_app.json.response(body)
-    response.status_code = status
-    return response
+    return text(current_app.json.dumps(body), status)
+
+
+def text(body: str, status: int = 200) -> Response:
+    """What is JSON already."""
+    return Response(body, status, mimetype="application/json")

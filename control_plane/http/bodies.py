@@ -23,17 +23,19 @@ class BodySchema(ma.Schema):
 
     def handle_error(self, error: ma.ValidationError, data: Any, **_: Any) -> None:
         known = [name for name, item in self.fields.items() if not item.dump_only]
-        read_only = [name for name, item in self.fields.items() if item.dump_only]
-        for name, messages in list(error.normalized_messages().items()):
-            if messages != [self.error_messages["unknown"]]:
-                continue
-            if name in read_only:
-                error.messages[name] = ["This field belongs to the server; leave it out."]  # type: ignore[index]
+        messages, unknown = _messages(error), self.error_messages["unknown"]
+        for name in [name for name, said in messages.items() if said == [unknown]]:
+            if name in self.fields:
+                messages[name] = ["This field belongs to the server; leave it out."]
             else:
-                error.messages[name] = [  # type: ignore[index]
-                    f"There is no field {name!r}.{nearest(str(name), known)}"
-                    f" The fields are {', '.join(known)}."
-                ]
+                near = nearest(str(name), known)
+                messages[name] = [f"There is no field {name!r}.{near} Fields: {', '.join(known)}."]
+        error.messages = messages
+
+
+def _messages(error: ma.ValidationError) -> dict[str, Any]:
+    messages: dict[str, Any] = error.normalized_messages()  # type: ignore[no-untyped-call]
+    return messages
 
 
 def json_object() -> dict[str, Any]:
@@ -55,7 +57,7 @@ def load(schema: ma.Schema, body: Mapping[str, Any]) -> dict[str, Any]:
     try:
         return dict(schema.load(dict(body)))
     except ma.ValidationError as error:
-        found = list(pointers(error.normalized_messages()))
+        found = list(pointers(_messages(error)))
         raise Invalid(
             "; ".join(f"{item.pointer or 'body'}: {item.detail}" for item in found), errors=found
         ) from error
@@ -89,27 +91,24 @@ def takes(schema_class: type[ma.Schema]) -> Callable[[Callable[P, R]], Callable[
             kwargs["body"] = load(schema_class(), json_object())
             return view(*args, **kwargs)
 
-        return _document(checked, schema_class, "application/json")
+        return document(checked, requestBody=_body(schema_class, "application/json"))
 
     return decorate
 
 
 def takes_patch(schema_class: type[ma.Schema]) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Document the merge-patch body of a PATCH; the view calls `patched` itself."""
-    return lambda view: _document(view, schema_class, "application/merge-patch+json", partial=True)
+    body = _body(schema_class(partial=True), "application/merge-patch+json")
+    return lambda view: document(view, requestBody=body)
 
 
-def _document(
-    view: Callable[P, R], schema_class: type[ma.Schema], kind: str, partial: bool = False
-) -> Callable[P, R]:
-    # flask-smorest merges `_apidoc["manual_doc"]` into the operation, as its own Blueprint.doc does
+def _body(schema: ma.Schema | type[ma.Schema], kind: str) -> dict[str, Any]:
+    return {"required": True, "content": {kind: {"schema": schema}}}
+
+
+def document(view: Callable[P, R], **operation: Any) -> Callable[P, R]:
+    """Add to what the OpenAPI document says of a view, as flask-smorest's Blueprint.doc does."""
     documented: dict[str, Any] = dict(getattr(view, "_apidoc", {}))
-    documented["manual_doc"] = {
-        **documented.get("manual_doc", {}),
-        "requestBody": {
-            "required": True,
-            "content": {kind: {"schema": schema_class(partial=partial)}},
-        },
-    }
+    documented["manual_doc"] = documented.get("manual_doc", {}) | operation
     view._apidoc = documented  # type: ignore[attr-defined]
     return view

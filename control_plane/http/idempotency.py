@@ -6,13 +6,14 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, ParamSpec
 
-from flask import Response, current_app, make_response, request
+from flask import Response, make_response, request
 from sqlalchemy import String, delete
 from sqlalchemy.orm import Mapped, mapped_column
 
 from control_plane.auth import context
 from control_plane.database import db, now, transaction
 from control_plane.errors import IdempotencyMismatch, Invalid
+from control_plane.http import answers
 
 KEEP = timedelta(hours=24)
 P = ParamSpec("P")
@@ -63,8 +64,7 @@ def idempotent(view: Callable[P, Any]) -> Callable[P, Response]:
                     "This Idempotency-Key was sent before with another body or path;"
                     " a new request needs a new key."
                 )
-            response = current_app.json.response(kept.body)
-            response.status_code = kept.status
+            response = answers.plain(kept.body, kept.status)
             response.headers["Idempotent-Replayed"] = "true"
             return response
 

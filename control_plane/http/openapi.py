@@ -1,11 +1,12 @@
-"""What the OpenAPI document says of all operations alike: authentication, parameters, problems."""
+"""What the OpenAPI document says of all operations alike: authentication, names, problems."""
+
+from typing import Any
 
 import marshmallow as ma
+from apispec.ext.marshmallow import MarshmallowPlugin
+from apispec.ext.marshmallow.common import resolve_schema_instance
+from flask import Flask
 from flask_smorest import Api
-
-from control_plane.http.fields import LinkSchema
-
-SHARED_SCHEMAS = (LinkSchema,)
 
 
 class FieldErrorSchema(ma.Schema):
@@ -27,10 +28,33 @@ class ProblemSchema(ma.Schema):
     request_id = ma.fields.String()
 
 
-def describe(api: Api) -> None:
-    """Add the security scheme and the problem schema, and say they hold everywhere."""
-    spec = api.spec
-    assert spec is not None
-    spec.components.security_scheme("token", {"type": "http", "scheme": "bearer"})
-    spec.options["security"] = [{"token": []}]
-    spec.components.schema("Problem", schema=ProblemSchema)
+class CoffretApi(Api):  # type: ignore[misc]
+    """flask-smorest's Api with problem+json as the answer to all that fails (http/problems.py)."""
+
+    def __init__(self, app: Flask) -> None:
+        super().__init__(
+            app,
+            spec_kwargs={
+                "marshmallow_plugin": MarshmallowPlugin(schema_name_resolver=_schema_name),
+                "info": {"description": "Database-as-a-service for OpenStack, made for Terraform."},
+                "security": [{"token": []}],
+            },
+        )
+        self.spec.components.security_scheme("token", {"type": "http", "scheme": "bearer"})
+
+    def _register_error_handlers(self) -> None:
+        """None: http/problems.py answers."""
+
+    def _register_responses(self) -> None:
+        problem = {
+            "description": "What was wrong, where, and what would be right.",
+            "content": {"application/problem+json": {"schema": ProblemSchema}},
+        }
+        self.spec.components.response(self.DEFAULT_ERROR_RESPONSE_NAME, problem)
+
+
+def _schema_name(schema: Any) -> str:
+    """`Database` for DatabaseSchema, `DatabasePatch` where every field may be left out."""
+    made = resolve_schema_instance(schema)
+    name = type(made).__name__.removesuffix("Schema")
+    return f"{name}Patch" if made.partial else name

@@ -44,10 +44,7 @@ def problem(
         body["errors"] = listed
     if request_id := g.get("request_id"):
         body["request_id"] = request_id
-    response = current_app.json.response(body | extra)
-    response.status_code = status
-    response.content_type = PROBLEM_TYPE
-    return response
+    return Response(current_app.json.dumps(body | extra), status, content_type=PROBLEM_TYPE)
 
 
 def pointers(messages: Any, path: str = "") -> Iterator[errors.FieldError]:

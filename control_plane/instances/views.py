@@ -12,7 +12,10 @@ from control_plane.errors import Invalid
 from control_plane.http import answers, preconditions
 from control_plane.http.bodies import patched, takes, takes_patch
 from control_plane.http.idempotency import idempotent
-from control_plane.http.paging import Page, query_parameters
+from control_plane.http.paging import Page
+from control_plane.http.preconditions import set_etag
+from control_plane.http.queries import PAGED, takes_query
+from control_plane.http.representations import Representations
 from control_plane.http.waiting import wait_for
 from control_plane.instances import service
 from control_plane.instances.models import Instance
@@ -34,6 +37,7 @@ blueprint = Blueprint(
     description="Instances: a datastore version that runs.",
 )
 schema = InstanceSchema()
+shown = Representations(schema.dump, service.load)
 action_schema = ActionSchema()
 INCLUDES = {
     "databases": (databases.listing, DatabaseSchema(many=True)),
@@ -42,7 +46,6 @@ INCLUDES = {
 
 
 def _filters() -> service.Filters:
-    query = query_parameters("name", "datastore", "status", "label")
     labels = {}
     for item in request.args.getlist("label"):
         name, equals, value = item.partition("=")
@@ -50,9 +53,9 @@ def _filters() -> service.Filters:
             raise Invalid.field("?label", f"{item!r} is not `name=value`.")
         labels[name] = value
     return service.Filters(
-        name=query.get("name"),
-        datastore=query.get("datastore"),
-        phase=query.get("status"),
+        name=request.args.get("name"),
+        datastore=request.args.get("datastore"),
+        phase=request.args.get("status"),
         labels=labels,
     )
 
@@ -69,21 +72,26 @@ def _included(row: Instance) -> dict[str, Any]:
 class Instances(MethodView):
     @blueprint.response(200, InstanceListSchema)
     @require(Role.READER)
+    @takes_query("name", "datastore", "status", "label", *PAGED)
     def get(self) -> Response:
         """List the project's instances"""
         filters = _filters()
         page = Page.of_request()
         rows = service.listing(context(), filters, page.marker or "", page.limit + 1)
-        return page.answer(rows, lambda row: row.name, schema.dump)
+        texts = shown.texts(rows[: page.limit])
+        return page.answer_texts(rows, lambda row: row.name, texts)
 
 
 @blueprint.route("/<instance>")
 class InstanceByName(MethodView):
     @blueprint.response(200, InstanceSchema)
     @require(Role.READER)
+    @takes_query("wait_for", "timeout", "include")
     def get(self, instance: str) -> Response:
         """Show an instance"""
-        query_parameters("wait_for", "timeout", "include")
+        if not request.args:
+            head = service.head(context(), instance)
+            return set_etag(answers.text(shown.texts([head])[0]), head)
         row = wait_for(lambda row: row.id, lambda: service.find(context(), instance), settled)
         return answers.resource(row, schema.dump(row) | _included(row))
 
@@ -122,9 +130,9 @@ class InstanceByName(MethodView):
 class Actions(MethodView):
     @blueprint.response(200, ActionListSchema)
     @require(Role.READER)
+    @takes_query(*PAGED)
     def get(self, instance: str) -> Response:
         """List the instance's actions"""
-        query_parameters()
         page = Page.of_request()
         row = service.find(context(), instance)
         rows = service.actions(row, page.marker or "", page.limit + 1)
@@ -143,8 +151,8 @@ class Actions(MethodView):
 class ActionById(MethodView):
     @blueprint.response(200, ActionSchema)
     @require(Role.READER)
+    @takes_query()
     def get(self, instance: str, action: str) -> Response:
         """Show an action"""
-        query_parameters()
         row = service.action(service.find(context(), instance), action)
         return answers.plain(action_schema.dump(row))

@@ -8,7 +8,7 @@ from control_plane.auth import Role, context, require
 from control_plane.errors import Forbidden
 from control_plane.http import answers, preconditions
 from control_plane.http.bodies import takes
-from control_plane.http.paging import query_parameters
+from control_plane.http.queries import takes_query
 from control_plane.quotas import service
 from control_plane.quotas.models import Quota
 from control_plane.quotas.schemas import QuotaSchema
@@ -26,9 +26,9 @@ def _dump(row: Quota) -> dict[str, Any]:
 class QuotaByProject(MethodView):
     @blueprint.response(200, QuotaSchema)
     @require(Role.READER)
+    @takes_query()
     def get(self, project: str) -> Response:
         """Show a project's quota and what it uses"""
-        query_parameters()
         if project != context().project_id and context().role < Role.ADMIN:
             raise Forbidden("Only an admin sees another project's quota.")
         row = service.find(project)

@@ -8,7 +8,8 @@ from control_plane.auth import Role, context, require
 from control_plane.database import transaction
 from control_plane.http import answers, preconditions
 from control_plane.http.bodies import patched, takes, takes_patch
-from control_plane.http.paging import Page, query_parameters
+from control_plane.http.paging import Page
+from control_plane.http.queries import PAGED, takes_query
 from control_plane.http.waiting import wait_for
 from control_plane.instances import service as instances
 from control_plane.users import service
@@ -28,9 +29,9 @@ schema = UserSchema()
 class Users(MethodView):
     @blueprint.response(200, UserListSchema)
     @require(Role.READER)
+    @takes_query(*PAGED)
     def get(self, instance: str) -> Response:
         """List the instance's users, unmanaged ones included"""
-        query_parameters()
         page = Page.of_request()
         rows = service.listing(instances.find(context(), instance), page.marker or "", page.limit + 1)
         return page.answer(rows, lambda row: row.key, schema.dump)
@@ -40,9 +41,9 @@ class Users(MethodView):
 class UserByName(MethodView):
     @blueprint.response(200, UserSchema)
     @require(Role.READER)
+    @takes_query("wait_for", "timeout")
     def get(self, instance: str, user: str) -> Response:
         """Show a user"""
-        query_parameters("wait_for", "timeout")
         row = wait_for(
             lambda row: row.instance_id,
             lambda: service.find(context(), instance, user),
