@@ -92,7 +92,7 @@ class UtcFormatter(logging.Formatter):
     converter = staticmethod(time.gmtime)
 
 
-class _Server(BaseApplication):  # type: ignore[misc]
+class _Server(BaseApplication):
     def __init__(self, settings: Settings, cloud: Cloud) -> None:
         self._settings = settings
         self._cloud = cloud
@@ -118,7 +118,7 @@ class _Server(BaseApplication):  # type: ignore[misc]
         for name, value in options.items():
             self.cfg.set(name, value)
 
-    def load(self) -> Flask:
+    def load(self) -> Flask:  # type: ignore[override]
         return create_app(self._settings, self._cloud)
 
     def _begin(self, worker: Any) -> None:

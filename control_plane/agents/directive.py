@@ -4,6 +4,7 @@ from sqlalchemy import select
 
 from control_plane.database import db
 from control_plane.databases.models import Database, InstanceObject
+from control_plane.datastores.catalogue import as_text
 from control_plane.instances.models import Instance
 from control_plane.users.models import User
 from guest_agent.protocol import (
@@ -13,17 +14,6 @@ from guest_agent.protocol import (
     Directive,
     ObjectState,
 )
-
-
-def etag(instance: Instance) -> str:
-    return f"{instance.id}-{instance.desired_revision}"
-
-
-def revision(instance_id: str, text: str | None) -> int:
-    """The `desired_revision` that an etag of this instance stands for; 0 for any other text."""
-    prefix, _, number = (text or "").rpartition("-")
-    plain = number.isascii() and number.isdecimal() and len(number) <= 15
-    return int(number) if prefix == instance_id and plain else 0
 
 
 def build(instance: Instance) -> Directive | None:
@@ -38,7 +28,7 @@ def build(instance: Instance) -> Directive | None:
         select(User).filter_by(instance_id=instance.id).order_by(User.name, User.host)
     )
     return Directive(
-        etag=etag(instance),
+        etag=instance.etag,
         instance_id=instance.id,
         generation=instance.generation,
         engine=DesiredEngine(
@@ -50,7 +40,7 @@ def build(instance: Instance) -> Directive | None:
             vcpus=instance.vcpus,
             volume_size=instance.volume_size,
         ),
-        parameters=dict(group.parameters) if group is not None else {},
+        parameters={name: as_text(value) for name, value in group.parameters.items()} if group else {},
         restart_policy="automatic" if instance.restart_policy == "automatic" else "manual",
         restart=instance.restart,
         databases=[

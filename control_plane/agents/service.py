@@ -51,7 +51,7 @@ def take(instance_id: str, report: Report) -> None:
 def desired(instance_id: str, held: str | None) -> Directive | None:
     """The directive, unless the one `held` by the agent is it. Raises Gone."""
     instance = _get(instance_id)
-    return None if directive.etag(instance) == held else directive.build(instance)
+    return None if instance.etag == held else directive.build(instance)
 
 
 def converging(instance_id: str) -> bool:
@@ -80,7 +80,7 @@ def _adopt(instance: Instance, report: Report) -> None:
     _outrun(instance, report)
     instance.report = _kept(report)
     instance.converged_revision = min(
-        directive.revision(instance.id, report["converged_etag"]), instance.desired_revision
+        instance.revision_of(report["converged_etag"]), instance.desired_revision
     )
     _settle(instance, report)
     _finish_restart(instance, report["restart_done"])
@@ -122,7 +122,7 @@ def _kept(report: Report) -> dict[str, Any]:
 
 def _outrun(instance: Instance, report: Report) -> None:
     """Count on from a directive that this database no longer knows: an older copy was restored."""
-    known = max(directive.revision(instance.id, report[key]) for key in ("etag", "converged_etag"))
+    known = max(instance.revision_of(report[key]) for key in ("etag", "converged_etag"))
     if known > instance.desired_revision:
         instance.desired_revision = known + 1
         instance.engine_revision = instance.desired_revision

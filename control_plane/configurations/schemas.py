@@ -2,7 +2,7 @@ from typing import Any
 
 import marshmallow as ma
 
-from control_plane.http.fields import ResourceSchema, Text, check_name, list_schema
+from control_plane.http.fields import NAME_PATTERN, ResourceSchema, Text, check_name, list_schema
 
 
 class Scalar(ma.fields.Field[Any]):
@@ -42,7 +42,11 @@ class ConfigurationGroupSchema(ResourceSchema):
 
     name = Text(
         validate=check_name,
-        metadata={"description": "Name, unique in the project. It can be changed.", "x-key": True},
+        metadata={
+            "description": "Name, unique in the project. It can be changed.",
+            "pattern": NAME_PATTERN,
+            "x-key": True,
+        },
     )
     datastore = Text(
         required=True,
@@ -68,7 +72,8 @@ class ConfigurationGroupSchema(ResourceSchema):
         validate=ma.validate.Length(max=1000),
         metadata={
             "description": "Values by the engine's parameter names, checked against the version's"
-            " catalogue. What is not named has the engine's default."
+            " catalogue. What is not named has the engine's default.",
+            "default": {},
         },
     )
     status = ma.fields.Nested(ConfigurationGroupStatusSchema, dump_only=True)

@@ -16,7 +16,13 @@ class DatabaseStatusSchema(StatusSchema):
 class DatabaseSchema(ResourceSchema):
     """A database inside an instance: what applications connect to."""
 
-    name = Text(metadata={"description": "Name of the database; its key in the instance.", "x-key": True})
+    name = Text(
+        metadata={
+            "description": "Name of the database; its key in the instance.",
+            "x-key": True,
+            "x-immutable": True,
+        }
+    )
     character_set = Text(
         load_default=None,
         allow_none=True,

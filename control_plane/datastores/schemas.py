@@ -1,12 +1,20 @@
 import marshmallow as ma
 
-from control_plane.http.fields import Flag, ResourceSchema, Text, check_name, list_schema
+from control_plane.http.fields import NAME_PATTERN, Flag, ResourceSchema, Text, check_name, list_schema
 
 
 class DatastoreSchema(ResourceSchema):
     """A database engine that can be managed."""
 
-    name = Text(validate=check_name, metadata={"description": "Name of the datastore.", "x-key": True})
+    name = Text(
+        validate=check_name,
+        metadata={
+            "description": "Name of the datastore.",
+            "pattern": NAME_PATTERN,
+            "x-key": True,
+            "x-immutable": True,
+        },
+    )
     manager = Text(
         required=True,
         metadata={
@@ -29,7 +37,15 @@ class DatastoreSchema(ResourceSchema):
 class DatastoreVersionSchema(ResourceSchema):
     """One version of a datastore: its image, its packages and its parameter catalogue."""
 
-    name = Text(validate=check_name, metadata={"description": "The version, such as `18`.", "x-key": True})
+    name = Text(
+        validate=check_name,
+        metadata={
+            "description": "The version, such as `18`.",
+            "pattern": NAME_PATTERN,
+            "x-key": True,
+            "x-immutable": True,
+        },
+    )
     image = Text(
         load_default=None,
         allow_none=True,
@@ -40,12 +56,15 @@ class DatastoreVersionSchema(ResourceSchema):
         Text(validate=ma.validate.Length(1, 255)),
         load_default=list,
         validate=ma.validate.Length(max=5),
-        metadata={"description": "Tags of the Glance image; the newest that has all is used."},
+        metadata={
+            "description": "Tags of the Glance image; the newest that has all is used.",
+            "default": [],
+        },
     )
     packages = ma.fields.List(
         Text(validate=ma.validate.Length(1, 255)),
         load_default=list,
-        metadata={"description": "Packages in the image."},
+        metadata={"description": "Packages in the image.", "default": []},
     )
     active = Flag(load_default=True, metadata={"description": "Whether new instances may be of it."})
     deprecated = Flag(

@@ -71,9 +71,11 @@ class StatusSchema(ma.Schema):
 
     phase = ma.fields.String(metadata={"description": "Where the resource is, in Trove's words."})
     ready = ma.fields.Boolean(metadata={"description": "Whether what is seen is what is wanted."})
-    reconciling = ma.fields.Boolean(metadata={"description": "Whether work on it goes on."})
+    reconciling = ma.fields.Boolean(
+        metadata={"description": "Whether work on it goes on.", "x-terraform": "omit"}
+    )
     observed_generation = ma.fields.Integer(
-        metadata={"description": "The generation that the status speaks of."}
+        metadata={"description": "The generation that the status speaks of.", "x-terraform": "omit"}
     )
     message = ma.fields.String(
         metadata={"description": "What is wrong or going on, and what would help; else empty."}
@@ -95,7 +97,9 @@ class ResourceSchema(BodySchema):
         dump_only=True, metadata={"description": "Counts changes of what is desired."}
     )
     created_at = ma.fields.DateTime(dump_only=True, metadata={"description": "RFC 3339.", "x-stable": True})
-    updated_at = ma.fields.DateTime(dump_only=True, metadata={"description": "RFC 3339."})
+    updated_at = ma.fields.DateTime(
+        dump_only=True, metadata={"description": "RFC 3339.", "x-terraform": "omit"}
+    )
 
 
 def list_schema(item: type[ma.Schema]) -> type[ma.Schema]:
@@ -122,5 +126,5 @@ def labels() -> ma.fields.Dict:
         values=Text(validate=ma.validate.Length(0, 255)),
         load_default=dict,
         validate=ma.validate.Length(max=64),
-        metadata={"description": "Labels, free to choose; lists can be filtered by them."},
+        metadata={"description": "Labels, free to choose; lists can be filtered by them.", "default": {}},
     )

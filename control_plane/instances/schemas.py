@@ -6,6 +6,7 @@ import marshmallow as ma
 from control_plane.databases.schemas import DatabaseSchema
 from control_plane.http.bodies import BodySchema
 from control_plane.http.fields import (
+    NAME_PATTERN,
     ConditionSchema,
     Flag,
     ResourceSchema,
@@ -127,7 +128,11 @@ class InstanceSchema(ResourceSchema):
 
     name = Text(
         validate=check_name,
-        metadata={"description": "Name, unique in the project. It can be changed.", "x-key": True},
+        metadata={
+            "description": "Name, unique in the project. It can be changed.",
+            "pattern": NAME_PATTERN,
+            "x-key": True,
+        },
     )
     datastore = Text(required=True, metadata={"description": "Name of the datastore.", "x-immutable": True})
     version = Text(
@@ -149,7 +154,10 @@ class InstanceSchema(ResourceSchema):
     access = ma.fields.Nested(
         AccessSchema,
         load_default=lambda: {"is_public": False, "allowed_cidrs": None},
-        metadata={"description": "Who may connect."},
+        metadata={
+            "description": "Who may connect.",
+            "default": {"is_public": False, "allowed_cidrs": None},
+        },
     )
     availability_zone = Text(
         load_default=None,

@@ -35,13 +35,21 @@ class GrantSchema(BodySchema):
         Text(validate=ma.validate.Length(1, 255)),
         load_default=list,
         validate=ma.validate.Length(max=64),
-        metadata={"description": "Key patterns (Valkey), such as `orders:*`.", "x-set": True},
+        metadata={
+            "description": "Key patterns (Valkey), such as `orders:*`.",
+            "default": [],
+            "x-set": True,
+        },
     )
     channels = ma.fields.List(
         Text(validate=ma.validate.Length(1, 255)),
         load_default=list,
         validate=ma.validate.Length(max=64),
-        metadata={"description": "Patterns of publish/subscribe channels (Valkey).", "x-set": True},
+        metadata={
+            "description": "Patterns of publish/subscribe channels (Valkey).",
+            "default": [],
+            "x-set": True,
+        },
     )
 
     @ma.post_load
@@ -71,6 +79,7 @@ class UserSchema(ResourceSchema):
             "description": "Name of the user, on MariaDB with its host: `app@10.0.0.%` (`%` when"
             " left out); its key in the instance.",
             "x-key": True,
+            "x-immutable": True,
         },
     )
     password = ma.fields.String(
@@ -94,6 +103,7 @@ class UserSchema(ResourceSchema):
         validate=ma.validate.Length(max=100),
         metadata={
             "description": "What the user may do; nothing else is left to it.",
+            "default": [],
             "x-set": True,
         },
     )
