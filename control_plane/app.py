@@ -8,6 +8,7 @@ import flask_migrate
 from flask import Flask, Response, g, request
 
 import control_plane
+from control_plane.agents.views import blueprint as agents
 from control_plane.auth import tokens
 from control_plane.auth.views import blueprint as tokens_blueprint
 from control_plane.clouds import Cloud
@@ -26,6 +27,7 @@ from control_plane.quotas.views import blueprint as quotas
 from control_plane.settings import Settings
 from control_plane.users.views import blueprint as users
 from control_plane.work.changes import Changes
+from control_plane.work.runner import Runner
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 RESOURCES = (
@@ -47,6 +49,7 @@ def create_app(settings: Settings, cloud: Cloud) -> Flask:
     app.json = StrictJSON(app)
     app.config.update(
         SQLALCHEMY_DATABASE_URI=settings.sqlalchemy_url,
+        SQLALCHEMY_ENGINE_OPTIONS={"pool_size": settings.threads + settings.runner_threads + 1},
         MAX_CONTENT_LENGTH=settings.max_body_bytes,
         API_TITLE="Coffret",
         API_VERSION=f"v{control_plane.__version__}",
@@ -59,10 +62,12 @@ def create_app(settings: Settings, cloud: Cloud) -> Flask:
     app.extensions["coffret_settings"] = settings
     app.extensions["coffret_cloud"] = cloud
     app.extensions["coffret_changes"] = Changes(settings.parked_limit)
+    app.extensions["coffret_runner"] = Runner(app, cloud, settings.runner_threads)
     problems.register(app)
     app.before_request(_identify)
     app.after_request(_sign)
     app.register_blueprint(health)
+    app.register_blueprint(agents)
     api = CoffretApi(app)
     for blueprint in RESOURCES:
         api.register_blueprint(blueprint)

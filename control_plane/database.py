@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import JSON, DateTime, Dialect, MetaData, String, TypeDecorator, event
+from sqlalchemy import JSON, ColumnElement, DateTime, Dialect, MetaData, String, TypeDecorator, event
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, registry
 
@@ -25,6 +25,20 @@ def new_id() -> str:
 
 def now() -> datetime:
     return datetime.now(UTC)
+
+
+def is_uuid(text: str) -> bool:
+    """Whether it is written as new_id writes; names may not be."""
+    try:
+        return str(uuid.UUID(text)) == text.lower()
+    except ValueError:
+        return False
+
+
+def by_key(model: Any, key: str) -> ColumnElement[bool]:
+    """The clause that finds a row by its id or its name: an id is accepted wherever a name is."""
+    clause: ColumnElement[bool] = (model.id if is_uuid(key) else model.name) == key
+    return clause
 
 
 class UtcDateTime(TypeDecorator[datetime]):

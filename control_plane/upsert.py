@@ -3,7 +3,7 @@
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from control_plane.database import Resource
 from control_plane.errors import Conflict, PreconditionFailed
@@ -15,7 +15,14 @@ class Outcome(enum.Enum):
     UNCHANGED = "unchanged"
 
 
-def etag(row: Resource) -> str:
+class Identified(Protocol):
+    @property
+    def id(self) -> str: ...
+    @property
+    def generation(self) -> int: ...
+
+
+def etag(row: Identified) -> str:
     """Changes when what is desired changes, and when the name passes to another incarnation."""
     return f"{row.id}.{row.generation}"
 

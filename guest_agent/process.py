@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -42,10 +43,16 @@ def spawn(
             extra_groups=[] if account else None,
         )
     process = psutil.Process(child.pid)
-    noted = pid_file.with_suffix(".new")
-    noted.write_text(json.dumps({"pid": child.pid, "created": process.create_time()}))
-    noted.replace(pid_file)
+    note(process, pid_file)
+    child.returncode = 0  # it is watched by its pid; a Popen that is let go would complain
     return process
+
+
+def note(process: psutil.Process, pid_file: Path) -> None:
+    """Write into `pid_file` who the process is."""
+    noted = pid_file.with_suffix(".new")
+    noted.write_text(json.dumps({"pid": process.pid, "created": process.create_time()}))
+    noted.replace(pid_file)
 
 
 def find(pid_file: Path) -> psutil.Process | None:
@@ -71,11 +78,20 @@ def stop(process: psutil.Process, ask: signal.Signals, patience: float) -> None:
     """Ask the process to end; kill it when it has not done so within `patience` seconds."""
     with contextlib.suppress(psutil.NoSuchProcess):
         process.send_signal(ask)
-        try:
-            process.wait(patience)
-        except psutil.TimeoutExpired:
+        if not _ends(process, patience):
             process.kill()
-            process.wait(10)
+            _ends(process, 10)
+
+
+def _ends(process: psutil.Process, patience: float) -> bool:
+    """Wait for the end. A zombie has ended, even if its parent (some init) never takes it away."""
+    deadline = time.monotonic() + patience
+    while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    reap(process.pid)
+    return True
 
 
 def last_words(log: Path) -> str:

@@ -124,11 +124,20 @@ class SeenConfiguration(TypedDict):
     pending_restart: list[PendingParameter]
     errors: dict[str, str]
     """Parameter name -> the engine's reason for refusing it."""
+    changed: NotRequired[list[str]]
+    """Parameters whose running value this call has changed. Between plugin and agent only: it tells
+    the agent of drift, which is reported in `repairs`."""
 
 
 class Report(TypedDict):
     protocol: int
     agent_version: str
+    run: str
+    """Another one for each run of the agent."""
+    sequence: int
+    """Counts the reports of a run. While one sync is parked, the agent sends news in a second one
+    (`wait` 0); a report with a lower sequence than the last of its run came late, and only its
+    `repairs` are news."""
     etag: str | None
     """Of the newest directive the agent holds; None at the start."""
     converged_etag: str | None

@@ -134,12 +134,21 @@ class Compute(Protocol):
 
 
 class Bootstrap(Protocol):
-    """Called by a compute driver only when it must hand an agent its first credentials."""
+    """Asked by a compute driver when it may have to hand an agent its first credentials."""
 
-    url: str
+    @property
+    def url(self) -> str:
+        """Where the agent finds the control plane."""
+
+    @property
+    def silent(self) -> bool:
+        """Whether an agent that was heard of is heard of no more; its secret may be lost."""
+
+    def accepts(self, token: str) -> bool:
+        """Whether a token handed out before would still be taken."""
 
     def token(self) -> str:
-        """A new single-use bootstrap token, valid for 30 minutes."""
+        """A new single-use bootstrap token, valid for 30 minutes; the ones before are void."""
 
 
 @dataclass(frozen=True)
@@ -152,6 +161,8 @@ class Cloud:
     compute: Compute
     resync_seconds: float
     """How often a converged instance is looked at again."""
+    agentless: bool = False
+    """Nothing runs on this cloud, so reconcile plays the agents."""
 
     def validate(self, spec: ServerSpec) -> None:
         """Ask every driver whether it could; raises CloudRefusal."""

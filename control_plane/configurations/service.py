@@ -8,7 +8,7 @@ from sqlalchemy import select
 from control_plane import work
 from control_plane.auth import RequestContext
 from control_plane.configurations.models import ConfigurationGroup
-from control_plane.database import db, transaction
+from control_plane.database import by_key, db, transaction
 from control_plane.datastores import catalogue
 from control_plane.datastores import service as datastores
 from control_plane.datastores.models import DatastoreVersion
@@ -29,9 +29,7 @@ def find(ctx: RequestContext, key: str) -> ConfigurationGroup:
 
 def _find(ctx: RequestContext, key: str) -> ConfigurationGroup | None:
     query = select(ConfigurationGroup).filter_by(project_id=ctx.project_id)
-    return db.session.scalar(
-        query.filter((ConfigurationGroup.name == key) | (ConfigurationGroup.id == key))
-    )
+    return db.session.scalar(query.filter(by_key(ConfigurationGroup, key)))
 
 
 def listing(
@@ -62,11 +60,7 @@ def put(
         row = _find(ctx, key)
         preconditions.check(row)
         version = _version(row, wanted)
-        texts = catalogue.check(
-            wanted["parameters"],
-            version.parameters,
-            f"{version.datastore.name} {version.name}",
-        )
+        catalogue.check(wanted["parameters"], version)
         columns = {
             "name": _name(ctx, row, key, wanted),
             "version": wanted["version"],
@@ -81,7 +75,7 @@ def put(
             session.refresh(row)
             outcome = Outcome.CREATED
         else:
-            same = _same_values(version, row.parameters, texts)
+            same = catalogue.same(version, row.parameters, wanted["parameters"])
             if not assign(row, columns):
                 return row, Outcome.UNCHANGED
             outcome = Outcome.CHANGED
@@ -126,15 +120,6 @@ def _name(ctx: RequestContext, row: ConfigurationGroup | None, key: str, wanted:
     if row is not None and name != row.name and _find(ctx, name) is not None:
         raise Invalid.field("/name", f"Another configuration group has the name {name!r}.")
     return name
-
-
-def _same_values(version: DatastoreVersion, current: Mapping[str, Any], texts: Mapping[str, str]) -> bool:
-    """Whether the engine would not notice: `true` for `on`, `1GB` for `1024MB`."""
-    entries = {entry["name"]: entry for entry in version.parameters}
-    return set(current) == set(texts) and all(
-        catalogue.same(entries[name], catalogue.as_text(current[name]), text)
-        for name, text in texts.items()
-    )
 
 
 def status(row: ConfigurationGroup) -> dict[str, Any]:

@@ -18,6 +18,14 @@ class InstanceObject(Resource):
     """Whether `observed_generation` is so in the engine."""
     message: Mapped[str] = mapped_column(Text, default="")
 
+    instance: Any
+    """The Instance; each table declares the relationship."""
+
+    @property
+    def settled(self) -> bool:
+        """Whether waiting longer is of no use."""
+        return self.ready or "ERROR" in (self.phase, self.instance.phase)
+
     @property
     def ready(self) -> bool:
         return self.applied and self.observed_generation == self.generation and not self.deleting
@@ -37,9 +45,9 @@ class InstanceObject(Resource):
         return {
             "phase": self.phase,
             "ready": self.ready,
-            "reconciling": not self.ready and self.phase != "ERROR",
+            "reconciling": not self.settled,
             "observed_generation": self.observed_generation,
-            "message": self.message,
+            "message": self.message or ("" if self.ready else self.instance.message),
             "managed": True,
         }
 

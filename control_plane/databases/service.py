@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import select
 
 from control_plane.auth import RequestContext
-from control_plane.database import db, transaction
+from control_plane.database import by_key, db, transaction
 from control_plane.databases.models import Database
 from control_plane.datastores.managers import MANAGERS
 from control_plane.errors import Invalid, NotFound, nearest
@@ -45,7 +45,7 @@ def find(ctx: RequestContext, instance_key: str, key: str) -> Database:
 
 def _find(instance: Instance, key: str) -> Database | None:
     query = select(Database).filter_by(instance_id=instance.id)
-    return db.session.scalar(query.filter((Database.name == key) | (Database.id == key)))
+    return db.session.scalar(query.filter(by_key(Database, key)))
 
 
 def listing(

@@ -7,7 +7,6 @@ from flask_smorest import Blueprint
 from control_plane.auth import Role, context, require
 from control_plane.database import transaction
 from control_plane.databases import service
-from control_plane.databases.models import Database
 from control_plane.databases.schemas import DatabaseListSchema, DatabaseSchema
 from control_plane.http import answers, preconditions
 from control_plane.http.bodies import patched, takes, takes_patch
@@ -47,7 +46,7 @@ class DatabaseByName(MethodView):
         row = wait_for(
             lambda row: row.instance_id,
             lambda: service.find(context(), instance, database),
-            settled,
+            lambda row: row.settled,
         )
         return answers.resource(row, schema.dump(row))
 
@@ -80,8 +79,3 @@ class DatabaseByName(MethodView):
         """Drop a database and all that is in it"""
         row = service.delete(context(), instance, database, preconditions.of_request())
         return answers.deleting(row, schema)
-
-
-def settled(row: Database) -> bool:
-    """Whether waiting longer is of no use."""
-    return row.ready or row.phase == "ERROR"

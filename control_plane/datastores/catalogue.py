@@ -1,44 +1,73 @@
 """Checking parameter values against a catalogue before anything is stored."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from control_plane.datastores.models import DatastoreVersion
 from control_plane.errors import FieldError, Invalid, nearest
 from guest_agent.protocol import Parameter
 
 TRUE = {"on", "true", "yes", "1"}
 FALSE = {"off", "false", "no", "0"}
-_SIZES = {
-    "": 1, "b": 1, "k": 1 << 10, "kb": 1 << 10, "m": 1 << 20, "mb": 1 << 20,
-    "g": 1 << 30, "gb": 1 << 30, "t": 1 << 40, "tb": 1 << 40,
+_BINARY = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+_POSTGRESQL: dict[str, float] = {
+    "B": 1, "kB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30, "TB": 1 << 40,
+    "us": 1e-6, "ms": 1e-3, "s": 1, "min": 60, "h": 3600, "d": 86400,
 }  # fmt: skip
-_TIMES = {"us": 1e-6, "ms": 1e-3, "s": 1, "min": 60, "h": 3600, "d": 86400}
+"""https://www.postgresql.org/docs/current/config-setting.html; units are case-sensitive there."""
+_TIMES = ("us", "ms", "s", "min", "h", "d")
+_VALKEY: dict[str, float] = {
+    "b": 1, "k": 1e3, "m": 1e6, "g": 1e9, **{f"{letter}b": size for letter, size in _BINARY.items()}
+}  # fmt: skip
+"""Decimal without the `b`, binary with it, as valkey.conf says at its head."""
+_MARIADB: dict[str, float] = {**_BINARY, "p": 1 << 50, "e": 1 << 60}
+"""https://mariadb.com/kb/en/configuring-mariadb-with-option-files/: any number may have one."""
 _NUMBER = re.compile(r"\s*([+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)\s*([A-Za-z]*)\s*")
 LONGEST_VALUE = 4096
 
 
-def check(parameters: Mapping[str, Any], catalogue: Iterable[Parameter], version: str) -> dict[str, str]:
+def check(parameters: Mapping[str, Any], version: DatastoreVersion) -> dict[str, str]:
     """The parameters as text, checked. Raises Invalid with a FieldError for each bad one."""
-    known = {entry["name"]: entry for entry in catalogue}
+    known: dict[str, Parameter] = {entry["name"]: entry for entry in version.parameters}
     settable = [name for name, entry in known.items() if entry["settable"]]
+    label = f"{version.datastore.name} {version.name}"
     problems = []
     texts = {}
     for name, value in parameters.items():
         pointer = "/parameters/" + name.replace("~", "~0").replace("/", "~1")
         text = as_text(value)
         if name not in known:
-            problem: str | None = f"{version} has no parameter {name!r}.{nearest(name, settable)}"
+            problem: str | None = f"{label} has no parameter {name!r}.{nearest(name, settable)}"
         elif not known[name]["settable"]:
             problem = f"{name} can't be set: it is Coffret's or the engine's own."
         else:
-            problem = _problem(known[name], text)
+            problem = _problem(version.datastore.manager, known[name], text)
         if problem:
             problems.append(FieldError(pointer, problem))
         texts[name] = text
     if problems:
         raise Invalid("; ".join(item.detail for item in problems), errors=problems)
     return texts
+
+
+def same(version: DatastoreVersion, left: Mapping[str, Any], right: Mapping[str, Any]) -> bool:
+    """Whether the engine would not notice the difference: `true` and `on`, `1GB` and `1024MB`."""
+    known: dict[str, Parameter] = {entry["name"]: entry for entry in version.parameters}
+    manager = version.datastore.manager
+    return set(left) == set(right) and all(
+        _meaning(manager, known[name], as_text(left[name]))
+        == _meaning(manager, known[name], as_text(right[name]))
+        for name in left
+    )
+
+
+def _meaning(manager: str, entry: Parameter, text: str) -> str | bool | float | None:
+    if entry["type"] == "boolean":
+        return text.lower() in TRUE
+    if entry["type"] in ("integer", "number"):
+        return _number(manager, text, entry["unit"])
+    return text.lower() if entry["type"] == "enum" else text
 
 
 def as_text(value: Any) -> str:
@@ -48,16 +77,7 @@ def as_text(value: Any) -> str:
     return str(value)
 
 
-def same(entry: Parameter, left: str, right: str) -> bool:
-    """Whether two values mean the same to the engine: `256MB` and `262144kB`, `on` and `true`."""
-    if entry["type"] == "boolean":
-        return (left.lower() in TRUE) == (right.lower() in TRUE)
-    if entry["type"] in ("integer", "number"):
-        return _number(left, entry["unit"]) == _number(right, entry["unit"])
-    return left == right or (entry["type"] == "enum" and left.lower() == right.lower())
-
-
-def _problem(entry: Parameter, text: str) -> str | None:
+def _problem(manager: str, entry: Parameter, text: str) -> str | None:
     """What is wrong with a value and what would be right; None when it is right."""
     name = entry["name"]
     if len(text) > LONGEST_VALUE or any(ord(letter) < 32 for letter in text):
@@ -70,17 +90,16 @@ def _problem(entry: Parameter, text: str) -> str | None:
         if text.lower() not in {value.lower() for value in values}:
             return f"{name} is one of {', '.join(values)}, not {text!r}.{nearest(text, values)}"
     elif entry["type"] in ("integer", "number"):
-        return _number_problem(entry, text)
+        return _number_problem(manager, entry, text)
     return None
 
 
-def _number_problem(entry: Parameter, text: str) -> str | None:
+def _number_problem(manager: str, entry: Parameter, text: str) -> str | None:
     name, unit = entry["name"], entry["unit"]
-    number = _number(text, unit)
+    number = _number(manager, text, unit)
     counted = f" (in {unit})" if unit else ""
     if number is None:
-        example = _unit_example(unit)
-        return f"{name} is a number{counted}{example}, not {text!r}."
+        return f"{name} is a number{counted}{_example(manager, unit)}, not {text!r}."
     if entry["type"] == "integer" and unit is None and number != int(number):
         return f"{name} is a whole number, not {text!r}."
     low, high = entry["minimum"], entry["maximum"]
@@ -95,34 +114,33 @@ def _say(bound: float | None) -> str:
     return str(int(bound)) if bound == int(bound) else str(bound)
 
 
-def _unit_example(unit: str | None) -> str:
+def _example(manager: str, unit: str | None) -> str:
+    if manager == "mariadb":
+        return ", also with K, M or G"
     if unit is None:
         return ""
-    return ", or with a unit such as 5s" if _time_unit(unit) else ", or with a unit such as 64MB"
+    if unit.lstrip("0123456789") in _TIMES:
+        return ", also with a unit such as 5s"
+    return ", also with a unit such as " + ("64mb" if manager == "valkey" else "64MB")
 
 
-def _time_unit(unit: str) -> bool:
-    return unit.lstrip("0123456789") in _TIMES
-
-
-def _number(text: str, unit: str | None) -> float | None:
-    """The value as a count of `unit`; None if it is no number of it."""
+def _number(manager: str, text: str, unit: str | None) -> float | None:
+    """The value as a count of `unit` (`8kB`, `ms`, …); None if it is no number of it."""
     matched = _NUMBER.fullmatch(text)
     if matched is None:
         return None
     number, suffix = float(matched[1]), matched[2]
     if not suffix:
         return number
-    if unit is None:
+    if manager == "mariadb":
+        factor, base = _MARIADB.get(suffix.lower()), 1.0
+    elif unit is None:
         return None
-    if _time_unit(unit):
-        factor, base = _TIMES.get(suffix), _scale(unit, _TIMES)
+    elif manager == "valkey":
+        factor, base = _VALKEY.get(suffix.lower()), 1.0
     else:
-        factor, base = _SIZES.get(suffix.lower()), _scale(unit.lower(), _SIZES)
-    return None if factor is None or not base else number * factor / base
-
-
-def _scale(unit: str, known: Mapping[str, float]) -> float:
-    """How much one of `unit` is: `8kB` is 8192 bytes, `ms` a thousandth of a second."""
-    letters = unit.lstrip("0123456789")
-    return float(unit[: len(unit) - len(letters)] or 1) * known.get(letters, 0)
+        letters = unit.lstrip("0123456789")
+        base = float(unit[: len(unit) - len(letters)] or 1) * _POSTGRESQL[letters]
+        same_kind = (suffix in _TIMES) == (letters in _TIMES)
+        factor = _POSTGRESQL.get(suffix) if same_kind else None
+    return None if factor is None else number * factor / base

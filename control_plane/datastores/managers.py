@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from control_plane.database import is_uuid
 from control_plane.errors import Invalid, nearest
 
 SQL_TABLE = ("SELECT", "INSERT", "UPDATE", "DELETE", "REFERENCES", "TRIGGER")
@@ -52,6 +53,8 @@ class Manager:
                 f"The name of a {kind} is printable, has no '/', '\\', '@' or '`', and no space at"
                 " either end.",
             )
+        if is_uuid(name):
+            raise Invalid.field("/name", "A name must not look like a UUID: ids are accepted as names are.")
         if name.lower() in reserved or (prefix and name.lower().startswith(prefix)):
             raise Invalid.field("/name", f"{name!r} belongs to {self.name} itself; choose another name.")
 

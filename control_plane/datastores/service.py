@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import select
 
 from control_plane.configurations.models import ConfigurationGroup
-from control_plane.database import db, transaction
+from control_plane.database import by_key, db, transaction
 from control_plane.datastores.managers import MANAGERS
 from control_plane.datastores.models import Datastore, DatastoreVersion
 from control_plane.errors import InUse, Invalid, NotFound, nearest
@@ -21,7 +21,7 @@ from guest_agent.protocol import Catalogue, Parameter
 
 def find(key: str) -> Datastore:
     """The datastore by name or id. NotFound names the nearest."""
-    row = db.session.scalar(select(Datastore).filter((Datastore.name == key) | (Datastore.id == key)))
+    row: Datastore | None = db.session.scalar(select(Datastore).filter(by_key(Datastore, key)))
     if row is None:
         names = db.session.scalars(select(Datastore.name))
         raise NotFound(f"There is no datastore {key!r}.{nearest(key, names)}")
@@ -90,7 +90,7 @@ def put(
 ) -> tuple[Datastore, Outcome]:
     """Create the datastore or make it what is wanted: manager, description, default_version."""
     with transaction() as session:
-        row = session.scalar(select(Datastore).filter((Datastore.name == key) | (Datastore.id == key)))
+        row = session.scalar(select(Datastore).filter(by_key(Datastore, key)))
         preconditions.check(row)
         _keep_name(wanted, row.name if row else key, "datastore")
         manager, default = wanted["manager"], wanted["default_version"]
@@ -172,7 +172,7 @@ def _catalogue_source(datastore: Datastore, name: str) -> DatastoreVersion | Non
 def delete(key: str, preconditions: Preconditions = NONE) -> None:
     """Remove the datastore. InUse while it has versions; no error when there is none."""
     with transaction() as session:
-        row = session.scalar(select(Datastore).filter((Datastore.name == key) | (Datastore.id == key)))
+        row = session.scalar(select(Datastore).filter(by_key(Datastore, key)))
         preconditions.check(row)
         if row is None:
             return

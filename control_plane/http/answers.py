@@ -39,4 +39,9 @@ def deleting(row: Resource | None, schema: ma.Schema) -> Response:
 
 def plain(body: Mapping[str, Any], status: int = 200) -> Response:
     """What has no ETag."""
-    return Response(current_app.json.dumps(body), status, mimetype="application/json")
+    return text(current_app.json.dumps(body), status)
+
+
+def text(body: str, status: int = 200) -> Response:
+    """What is JSON already."""
+    return Response(body, status, mimetype="application/json")

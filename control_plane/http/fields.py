@@ -1,21 +1,14 @@
 """Fields that several schemas share."""
 
 import re
-import uuid
 from typing import Any
 
 import marshmallow as ma
 
+from control_plane.database import is_uuid
 from control_plane.http.bodies import BodySchema
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$"
-
-
-def is_uuid(text: str) -> bool:
-    try:
-        return str(uuid.UUID(text)) == text.lower()
-    except ValueError:
-        return False
 
 
 def check_name(name: str) -> None:

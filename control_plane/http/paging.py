@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
-from flask import Response, request
+from flask import Response, current_app, request
 
 from control_plane.errors import Invalid
 from control_plane.http import answers
@@ -32,10 +32,17 @@ class Page:
         self, rows: Sequence[T], marker_of: Callable[[T], str], dump: Callable[[T], Any]
     ) -> Response:
         """The list's answer, given up to `limit` + 1 rows; the one too many says there is more."""
-        shown = rows[: self.limit]
+        texts = [current_app.json.dumps(dump(row)) for row in rows[: self.limit]]
+        return self.answer_texts(rows, marker_of, texts)
+
+    def answer_texts(
+        self, rows: Sequence[T], marker_of: Callable[[T], str], texts: Sequence[str]
+    ) -> Response:
+        """The list's answer from the JSON texts of the rows that it shows."""
         links = []
         if len(rows) > self.limit:
             query = [(k, v) for k, v in request.args.items(multi=True) if k not in ("marker", "limit")]
-            query += [("limit", str(self.limit)), ("marker", marker_of(shown[-1]))]
+            query += [("limit", str(self.limit)), ("marker", marker_of(rows[self.limit - 1]))]
             links.append({"rel": "next", "href": f"{request.path}?{urlencode(query)}"})
-        return answers.plain({"items": [dump(row) for row in shown], "links": links})
+        links_text = current_app.json.dumps(links)
+        return answers.text(f'{{"items":[{",".join(texts)}],"links":{links_text}}}')

@@ -3,11 +3,10 @@
 from flask import Response, request
 from werkzeug.http import quote_etag
 
-from control_plane.database import Resource
-from control_plane.upsert import Preconditions, etag
+from control_plane.upsert import Identified, Preconditions, etag
 
 
-def set_etag(response: Response, row: Resource) -> Response:
+def set_etag(response: Response, row: Identified) -> Response:
     response.headers["ETag"] = quote_etag(etag(row))
     return response
 

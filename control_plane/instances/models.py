@@ -84,6 +84,17 @@ class Instance(Resource, db.Model):  # type: ignore[name-defined,misc]
     datastore_version: Mapped[DatastoreVersion] = relationship(lazy="joined")
     group: Mapped[ConfigurationGroup | None] = relationship(lazy="joined")
 
+    @property
+    def etag(self) -> str:
+        """Of the directive that its agent should hold."""
+        return f"{self.id}-{self.desired_revision}"
+
+    def revision_of(self, etag: str | None) -> int:
+        """The `desired_revision` that an etag of this instance stands for; 0 for any other text."""
+        prefix, _, number = (etag or "").rpartition("-")
+        plain = number.isascii() and number.isdecimal() and len(number) <= 15
+        return int(number) if prefix == self.id and plain else 0
+
 
 class Action(db.Model):  # type: ignore[name-defined,misc]
     """Something done once to an instance on demand, such as a restart."""

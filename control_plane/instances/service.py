@@ -10,7 +10,7 @@ from control_plane import clouds, work
 from control_plane.auth import RequestContext
 from control_plane.clouds import CloudRefusal, ServerSpec
 from control_plane.configurations.models import ConfigurationGroup
-from control_plane.database import db, new_id, now, transaction
+from control_plane.database import by_key, db, new_id, now, transaction
 from control_plane.datastores import service as datastores
 from control_plane.datastores.models import DatastoreVersion
 from control_plane.errors import Conflict, Invalid, NotFound, Protected, nearest
@@ -50,20 +50,50 @@ class Filters:
 def find(ctx: RequestContext, key: str, *, for_update: bool = False) -> Instance:
     """The project's instance by name or id. NotFound names the nearest."""
     if (row := _find(ctx, key, for_update)) is None:
-        names = db.session.scalars(select(Instance.name).filter_by(project_id=ctx.project_id))
-        raise NotFound(f"The project has no instance {key!r}.{nearest(key, names)}")
+        raise _missing(ctx, key)
     return row
 
 
 def _find(ctx: RequestContext, key: str, for_update: bool = False) -> Instance | None:
     query = select(Instance).filter_by(project_id=ctx.project_id)
-    query = query.filter((Instance.name == key) | (Instance.id == key))
+    query = query.filter(by_key(Instance, key))
     return db.session.scalar(query.with_for_update(of=Instance) if for_update else query)
 
 
-def listing(ctx: RequestContext, filters: Filters, marker: str, limit: int) -> list[Instance]:
-    """The project's instances by name, after `marker`."""
-    query = select(Instance).filter_by(project_id=ctx.project_id).filter(Instance.name > marker)
+@dataclass(frozen=True)
+class Head:
+    """As much of an instance as tells whether what was read of it before is still true."""
+
+    id: str
+    name: str
+    generation: int
+    revision: int
+
+
+_HEAD = select(Instance.id, Instance.name, Instance.generation, Instance.revision)
+
+
+def head(ctx: RequestContext, key: str) -> Head:
+    """The head of the project's instance by name or id. NotFound as `find`."""
+    query = _HEAD.where(Instance.project_id == ctx.project_id, by_key(Instance, key))
+    if (row := db.session.execute(query).first()) is None:
+        raise _missing(ctx, key)
+    return Head(*row)
+
+
+def _missing(ctx: RequestContext, key: str) -> NotFound:
+    names = db.session.scalars(select(Instance.name).filter_by(project_id=ctx.project_id))
+    return NotFound(f"The project has no instance {key!r}.{nearest(key, names)}")
+
+
+def load(ids: Sequence[str]) -> Sequence[Instance]:
+    """The instances with these ids, of any project, in no order."""
+    return db.session.scalars(select(Instance).where(Instance.id.in_(ids))).all()
+
+
+def listing(ctx: RequestContext, filters: Filters, marker: str, limit: int) -> list[Head]:
+    """Heads of the project's instances by name, after `marker`."""
+    query = _HEAD.where(Instance.project_id == ctx.project_id, Instance.name > marker)
     if filters.name is not None:
         query = query.filter(Instance.name == filters.name)
     if filters.phase is not None:
@@ -73,7 +103,7 @@ def listing(ctx: RequestContext, filters: Filters, marker: str, limit: int) -> l
         query = query.filter(Instance.datastore_version_id.in_(versions))
     for label, value in (filters.labels or {}).items():
         query = query.filter(Instance.labels[label].as_string() == value)
-    return list(db.session.scalars(query.order_by(Instance.name).limit(limit)))
+    return [Head(*row) for row in db.session.execute(query.order_by(Instance.name).limit(limit))]
 
 
 def refuse_unless_usable(instance: Instance) -> None:
@@ -281,9 +311,7 @@ def _group_id(ctx: RequestContext, key: str | None, version: DatastoreVersion) -
     if key is None:
         return None
     query = select(ConfigurationGroup).filter_by(project_id=ctx.project_id)
-    group = db.session.scalar(
-        query.filter((ConfigurationGroup.name == key) | (ConfigurationGroup.id == key))
-    )
+    group = db.session.scalar(query.filter(by_key(ConfigurationGroup, key)))
     if group is None:
         names = db.session.scalars(select(ConfigurationGroup.name).filter_by(project_id=ctx.project_id))
         raise Invalid.field(

@@ -99,6 +99,11 @@ def _engine_done(instance: Instance) -> bool:
     return instance.converged_revision >= instance.engine_revision
 
 
+def _engine_told(instance: Instance) -> bool:
+    """Whether the agent's report is about what is wanted now; an older error may be mended already."""
+    return instance.revision_of(instance.report.get("etag")) >= instance.engine_revision
+
+
 def _conditions(instance: Instance) -> list[Condition]:
     engine = instance.report.get("engine", {})
     configuration = instance.report.get("configuration", {})
@@ -137,7 +142,7 @@ def _phase(instance: Instance) -> str:
     configuration = instance.report.get("configuration", {})
     if instance.deleting:
         return "SHUTDOWN"
-    if instance.cloud_failed or engine.get("state") == "failed":
+    if instance.cloud_failed or (engine.get("state") == "failed" and _engine_told(instance)):
         return "ERROR"
     if configuration.get("errors") and _engine_done(instance):
         return "ERROR"

@@ -13,7 +13,9 @@ from control_plane.http import answers, preconditions
 from control_plane.http.bodies import patched, takes, takes_patch
 from control_plane.http.idempotency import idempotent
 from control_plane.http.paging import Page
+from control_plane.http.preconditions import set_etag
 from control_plane.http.queries import PAGED, takes_query
+from control_plane.http.representations import Representations
 from control_plane.http.waiting import wait_for
 from control_plane.instances import service
 from control_plane.instances.models import Instance
@@ -35,6 +37,7 @@ blueprint = Blueprint(
     description="Instances: a datastore version that runs.",
 )
 schema = InstanceSchema()
+shown = Representations(schema.dump, service.load)
 action_schema = ActionSchema()
 INCLUDES = {
     "databases": (databases.listing, DatabaseSchema(many=True)),
@@ -75,7 +78,8 @@ class Instances(MethodView):
         filters = _filters()
         page = Page.of_request()
         rows = service.listing(context(), filters, page.marker or "", page.limit + 1)
-        return page.answer(rows, lambda row: row.name, schema.dump)
+        texts = shown.texts(rows[: page.limit])
+        return page.answer_texts(rows, lambda row: row.name, texts)
 
 
 @blueprint.route("/<instance>")
@@ -85,6 +89,9 @@ class InstanceByName(MethodView):
     @takes_query("wait_for", "timeout", "include")
     def get(self, instance: str) -> Response:
         """Show an instance"""
+        if not request.args:
+            head = service.head(context(), instance)
+            return set_etag(answers.text(shown.texts([head])[0]), head)
         row = wait_for(lambda row: row.id, lambda: service.find(context(), instance), settled)
         return answers.resource(row, schema.dump(row) | _included(row))
 

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import select
 
 from control_plane.auth import RequestContext
-from control_plane.database import db, transaction
+from control_plane.database import db, is_uuid, transaction
 from control_plane.databases import service as databases
 from control_plane.databases.models import Database
 from control_plane.datastores.managers import MANAGERS, Manager, check_privilege
@@ -50,9 +50,11 @@ def find(ctx: RequestContext, instance_key: str, key: str) -> User:
 
 
 def _find(instance: Instance, key: str) -> User | None:
-    name, host = split_key(key)
     query = select(User).filter_by(instance_id=instance.id)
-    return db.session.scalar(query.filter(((User.name == name) & (User.host == host)) | (User.id == key)))
+    if is_uuid(key):
+        return db.session.scalar(query.filter_by(id=key))
+    name, host = split_key(key)
+    return db.session.scalar(query.filter_by(name=name, host=host))
 
 
 def split_key(key: str) -> tuple[str, str]:

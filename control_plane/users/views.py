@@ -13,7 +13,6 @@ from control_plane.http.queries import PAGED, takes_query
 from control_plane.http.waiting import wait_for
 from control_plane.instances import service as instances
 from control_plane.users import service
-from control_plane.users.models import User
 from control_plane.users.schemas import UserListSchema, UserSchema
 
 blueprint = Blueprint(
@@ -47,7 +46,7 @@ class UserByName(MethodView):
         row = wait_for(
             lambda row: row.instance_id,
             lambda: service.find(context(), instance, user),
-            settled,
+            lambda row: row.settled,
         )
         return answers.resource(row, schema.dump(row))
 
@@ -80,8 +79,3 @@ class UserByName(MethodView):
         """Drop a user"""
         row = service.delete(context(), instance, user, preconditions.of_request())
         return answers.deleting(row, schema)
-
-
-def settled(row: User) -> bool:
-    """Whether waiting longer is of no use."""
-    return row.ready or row.phase == "ERROR"

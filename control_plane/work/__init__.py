@@ -3,9 +3,13 @@
 from typing import Protocol
 
 from flask import current_app
+from sqlalchemy import or_, update
 
-from control_plane.database import after_commit
+from control_plane import clouds
+from control_plane.database import after_commit, db
+from control_plane.instances.models import Instance
 from control_plane.work.changes import Changes
+from control_plane.work.clock import epoch
 
 
 class Runner(Protocol):
@@ -15,12 +19,30 @@ class Runner(Protocol):
 
 
 def request(instance_id: str, delay: float = 0) -> None:
-    """Ask for a reconcile of the instance, once the current transaction has committed."""
+    """Ask for a reconcile of the instance in `delay` seconds, inside a transaction.
+
+    The row says so once it has committed, so that the sweep finds what a dead process was asked for.
+    """
+    due = epoch() + delay
+    later = or_(Instance.next_reconcile_at.is_(None), Instance.next_reconcile_at > due)
+    db.session.execute(
+        update(Instance).where(Instance.id == instance_id, later).values(next_reconcile_at=due),
+        execution_options={"synchronize_session": False},
+    )
     runner: Runner = current_app.extensions["coffret_runner"]
     after_commit(lambda: runner.request(instance_id, delay))
+    wake(instance_id)
 
 
 def announce(instance_id: str) -> None:
-    """Wake those who wait for the instance, once the current transaction has committed."""
+    """Wake those who wait for the instance, its agent among them, once the transaction has committed."""
+    if clouds.current().agentless:
+        request(instance_id)  # the runner is its agent
+    else:
+        wake(instance_id)
+
+
+def wake(instance_id: str) -> None:
+    """As announce(), for those who see to the instance themselves: agents and reconcile."""
     changes: Changes = current_app.extensions["coffret_changes"]
     after_commit(lambda: changes.announce(instance_id))

@@ -21,6 +21,13 @@ class Changes:
         self._condition = threading.Condition()
         self._announced: Counter[str] = Counter()
         self._parked: Counter[str] = Counter()
+        self._closed = False
+
+    def close(self) -> None:
+        """Let all waiters go and park nobody more: the process ends."""
+        with self._condition:
+            self._closed = True
+            self._condition.notify_all()
 
     def announce(self, instance_id: str) -> None:
         with self._condition:
@@ -31,7 +38,7 @@ class Changes:
     def place(self, kind: str) -> Iterator[bool]:
         """Whether there is room to park one more request of this kind, and hold it meanwhile."""
         with self._condition:
-            room = self._parked[kind] < self._limit
+            room = self._parked[kind] < self._limit and not self._closed
             if room:
                 self._parked[kind] += 1
         try:
@@ -50,10 +57,10 @@ class Changes:
             if (found := look()) is not None:
                 return found
             left = deadline - time.monotonic()
-            if left <= 0:
+            if left <= 0 or self._closed:
                 return None
             with self._condition:
                 self._condition.wait_for(
-                    lambda: self._announced[instance_id] != seen,  # noqa: B023 - used at once
+                    lambda: self._closed or self._announced[instance_id] != seen,  # noqa: B023
                     min(left, self.LOOK_AGAIN),
                 )

@@ -1,0 +1,107 @@
+"""How an agent proves which instance it speaks for. Only SHA-256 digests of secrets are kept."""
+
+import hmac
+import secrets
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Never
+
+from flask import current_app
+
+from control_plane.agents.models import Agent
+from control_plane.auth.tokens import digest
+from control_plane.database import db, now, transaction
+from control_plane.errors import Unauthenticated
+from control_plane.instances.models import Instance
+from control_plane.settings import Settings
+from control_plane.work.lease import Lease
+
+BOOTSTRAP_LIFETIME = timedelta(minutes=30)
+
+
+class Gone(Exception):
+    """The instance does not exist, or no longer."""
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """A reconcile's way of giving an agent its first credentials (clouds.base.Bootstrap)."""
+
+    lease: Lease
+
+    @property
+    def url(self) -> str:
+        settings: Settings = current_app.extensions["coffret_settings"]
+        return settings.agent_url or f"http://{_reachable(settings.bind)}"
+
+    @property
+    def silent(self) -> bool:
+        instance = db.session.get_one(Instance, self.lease.instance_id)
+        silent = instance.agent_lost
+        db.session.rollback()
+        return silent
+
+    def accepts(self, token: str) -> bool:
+        agent = db.session.get(Agent, self.lease.instance_id)
+        accepted = agent is not None and _fits(agent, token)
+        db.session.rollback()
+        return accepted
+
+    def token(self) -> str:
+        token = secrets.token_urlsafe(32)
+        with self.lease.fenced() as instance:
+            agent = db.session.get(Agent, instance.id) or Agent(instance_id=instance.id)
+            agent.bootstrap_hash = digest(token)
+            agent.bootstrap_expires_at = now() + BOOTSTRAP_LIFETIME
+            db.session.add(agent)
+        return token
+
+
+def register(instance_id: str, token: str) -> str:
+    """Trade a bootstrap token for the agent's secret. Raises Unauthenticated and Gone."""
+    secret = secrets.token_urlsafe(32)
+    with transaction() as session:
+        agent = session.get(Agent, instance_id, with_for_update=True)
+        if agent is None or not _fits(agent, token):
+            _refuse(instance_id, "The bootstrap token is used up, too old or not this instance's.")
+        agent.bootstrap_hash = agent.bootstrap_expires_at = None
+        agent.secret_hash = digest(secret)
+        agent.last_seen_at = now()
+    return secret
+
+
+def authenticate(authorization: str) -> str:
+    """Id of the instance that `Bearer <instance id>.<secret>` speaks for.
+
+    Raises Unauthenticated and Gone.
+    """
+    scheme, _, text = authorization.partition(" ")
+    instance_id, dot, secret = text.strip().partition(".")
+    if scheme.lower() != "bearer" or not dot:
+        raise Unauthenticated("Agents send `Authorization: Bearer <instance id>.<secret>`.")
+    agent = db.session.get(Agent, instance_id)
+    known = agent.secret_hash if agent is not None else None
+    if known is None or not hmac.compare_digest(known, digest(secret)):
+        _refuse(instance_id, "The agent's secret is not, or no longer, valid; register again.")
+    return instance_id
+
+
+def _refuse(instance_id: str, why: str) -> Never:
+    if db.session.get(Instance, instance_id) is None:
+        raise Gone
+    raise Unauthenticated(why)
+
+
+def _fits(agent: Agent, token: str) -> bool:
+    return (
+        agent.bootstrap_hash is not None
+        and agent.bootstrap_expires_at is not None
+        and agent.bootstrap_expires_at > now()
+        and hmac.compare_digest(agent.bootstrap_hash, digest(token))
+    )
+
+
+def _reachable(bind: str) -> str:
+    """Where an agent on this machine finds a server bound to all addresses."""
+    host, _, port = bind.rpartition(":")
+    return f"127.0.0.1:{port}" if host in ("", "0.0.0.0", "[::]") else bind  # noqa: S104

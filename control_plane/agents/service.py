@@ -1,0 +1,202 @@
+"""Taking what agents report into the state database. Knows nothing of HTTP."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import select, update
+
+from control_plane import work
+from control_plane.agents import directive
+from control_plane.agents.credentials import Gone
+from control_plane.agents.models import Agent
+from control_plane.database import Resource, db, now, transaction
+from control_plane.databases.models import Database, InstanceObject
+from control_plane.events import service as events
+from control_plane.instances.models import Action, Instance
+from control_plane.instances.status import summarise
+from control_plane.users.models import User
+from guest_agent.protocol import Directive, Outcome, Report
+
+SEEN_EVERY = timedelta(seconds=20)
+"""How often an agent's freshness is written at most."""
+_APART = ("databases", "users", "repairs", "wait")
+"""Parts of a report that do not stay with the instance."""
+_NO_NEWS = ("run", "sequence")
+"""Parts that may differ between two reports that say the same."""
+_MIB = 1 << 20
+
+
+def take(instance_id: str, report: Report) -> None:
+    """Store a report; writes nothing when it says nothing new. Raises Gone."""
+    instance = _get(instance_id)
+    agent = db.session.get_one(Agent, instance_id)
+    news = _news(instance, report)
+    stale = agent.last_seen_at is None or now() - agent.last_seen_at > SEEN_EVERY
+    db.session.rollback()
+    if not news and not stale:
+        return
+    with transaction() as session:
+        session.execute(
+            update(Agent).where(Agent.instance_id == instance_id).values(last_seen_at=now()),
+            execution_options={"synchronize_session": False},
+        )
+        instance = _get(instance_id, for_update=True)
+        if _news(instance, report):
+            store(instance, report)
+
+
+def desired(instance_id: str, held: str | None) -> Directive | None:
+    """The directive, unless the one `held` by the agent is it. Raises Gone."""
+    instance = _get(instance_id)
+    return None if instance.etag == held else directive.build(instance)
+
+
+def converging(instance_id: str) -> bool:
+    instance = _get(instance_id)
+    return instance.converged_revision < instance.desired_revision or not instance.ready
+
+
+def store(instance: Instance, report: Report) -> None:
+    """Make a report with news the newest one, inside a transaction on the instance."""
+    for sentence in report["repairs"]:
+        _record("repaired", sentence, instance, instance, "instance", instance.name)
+    was_ready, failure = instance.ready, _failure(instance)
+    instance.agent_lost = False
+    if not _late(instance, report):
+        _adopt(instance, report)
+    summarise(instance)
+    if (words := _failure(instance)) and words != failure:
+        _record("failure", words, instance, instance, "instance", instance.name)
+    if instance.ready != was_ready:
+        work.request(instance.id)  # so that its sentence tells of it
+    else:
+        work.wake(instance.id)
+
+
+def _adopt(instance: Instance, report: Report) -> None:
+    _outrun(instance, report)
+    instance.report = _kept(report)
+    instance.converged_revision = min(
+        instance.revision_of(report["converged_etag"]), instance.desired_revision
+    )
+    _settle(instance, report)
+    _finish_restart(instance, report["restart_done"])
+
+
+def _get(instance_id: str, *, for_update: bool = False) -> Instance:
+    instance = db.session.get(
+        Instance, instance_id, populate_existing=True, with_for_update=for_update or None
+    )
+    if instance is None:
+        raise Gone
+    return instance
+
+
+def _news(instance: Instance, report: Report) -> bool:
+    if report["repairs"] or instance.agent_lost:
+        return True
+    return not _late(instance, report) and _said(_kept(report)) != _said(instance.report)
+
+
+def _said(kept: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: part for name, part in kept.items() if name not in _NO_NEWS}
+
+
+def _late(instance: Instance, report: Report) -> bool:
+    """Whether a report sent after this one was stored before it."""
+    stored = instance.report
+    return stored.get("run") == report["run"] and stored.get("sequence", 0) > report["sequence"]
+
+
+def _kept(report: Report) -> dict[str, Any]:
+    """What stays of a report; its outcomes, which go to their rows, only as a digest."""
+    kept: dict[str, Any] = {name: part for name, part in report.items() if name not in _APART}
+    kept["volume_used"] = report["volume_used"] // _MIB * _MIB
+    outcomes = json.dumps([report["databases"], report["users"]], sort_keys=True)
+    kept["outcomes"] = hashlib.sha256(outcomes.encode()).hexdigest()
+    return kept
+
+
+def _outrun(instance: Instance, report: Report) -> None:
+    """Count on from a directive that this database no longer knows: an older copy was restored."""
+    known = max(instance.revision_of(report[key]) for key in ("etag", "converged_etag"))
+    if known > instance.desired_revision:
+        instance.desired_revision = known + 1
+        instance.engine_revision = instance.desired_revision
+
+
+def _failure(instance: Instance) -> str:
+    engine = instance.report.get("engine", {})
+    return str(engine.get("message", "")) if engine.get("state") == "failed" else ""
+
+
+def _settle(instance: Instance, report: Report) -> None:
+    """Note on each database and user how far it is."""
+    databases = {item["name"]: item for item in report["databases"]}
+    for database in db.session.scalars(select(Database).filter_by(instance_id=instance.id)).all():
+        outcome = databases.get(database.name)
+        _settle_one(instance, "database", database.name, database, outcome)
+    users = {(item["name"], item.get("host", "%")): item for item in report["users"]}
+    for user in db.session.scalars(select(User).filter_by(instance_id=instance.id)).all():
+        _settle_one(instance, "user", user.key, user, users.get((user.name, user.host)))
+
+
+def _settle_one(
+    instance: Instance, kind: str, name: str, row: Database | User, outcome: Outcome | None
+) -> None:
+    if outcome is None or outcome["generation"] != row.generation:
+        return
+    if row.deleting and outcome["done"]:
+        _record("deleted", f"{kind.title()} {name!r} is dropped.", instance, row, kind, name)
+        db.session.delete(row)
+        instance.desired_revision += 1
+    elif _differs(row, outcome):
+        row.observed_generation = outcome["generation"]
+        row.applied = outcome["done"]
+        row.message = outcome["message"]
+        if not row.applied:
+            _record("failure", row.message, instance, row, kind, name)
+
+
+def _differs(row: InstanceObject, outcome: Outcome) -> bool:
+    seen = (row.observed_generation, row.applied, row.message)
+    return seen != (outcome["generation"], outcome["done"], outcome["message"])
+
+
+def _finish_restart(instance: Instance, restart_done: str | None) -> None:
+    if restart_done is None:
+        return
+    done = db.session.execute(
+        update(Action)
+        .where(Action.instance_id == instance.id, Action.id == restart_done)
+        .where(Action.phase == "REQUESTED")
+        .values(phase="DONE"),
+        execution_options={"synchronize_session": False},
+    )
+    if done.rowcount:  # type: ignore[attr-defined]
+        _record(
+            "action", f"{instance.name!r} was restarted.", instance, instance, "instance", instance.name
+        )
+
+
+def _record(
+    kind: str,
+    message: str,
+    instance: Instance,
+    row: Resource,
+    resource_type: str,
+    name: str,
+) -> None:
+    events.record(
+        kind,
+        message,
+        row,
+        resource_type=resource_type,
+        name=name,
+        project_id=instance.project_id,
+        instance=instance,
+        actor="agent",
+    )

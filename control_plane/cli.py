@@ -1,0 +1,126 @@
+"""The `coffret` command."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import click
+import flask_migrate
+
+from control_plane.app import create_app
+from control_plane.auth import Role, tokens
+from control_plane.clouds.registry import open_cloud
+from control_plane.database import now
+from control_plane.datastores import service as datastores
+from control_plane.errors import CoffretError
+from control_plane.server import log_to_stderr, serve
+from control_plane.settings import Settings
+
+
+class _Commands(click.Group):
+    """Errors meant for people end a command with one sentence, not with a traceback."""
+
+    def invoke(self, context: click.Context) -> object:
+        try:
+            return super().invoke(context)
+        except CoffretError as error:
+            raise click.ClickException(error.detail) from error
+
+
+@click.group(cls=_Commands)
+@click.version_option(package_name="coffret")
+@click.pass_context
+def main(context: click.Context) -> None:
+    """Database-as-a-service for OpenStack, made for Terraform.
+
+    Settings come from COFFRET_* variables and from the file that COFFRET_CONFIG names.
+    """
+    os.umask(0o077)  # what is written here is nobody else's
+    context.obj = Settings.load()
+
+
+@main.command("serve")
+@click.pass_obj
+def serve_command(settings: Settings) -> None:
+    """Run the control plane: web, runner and sweep in one process."""
+    serve(settings)
+
+
+@main.group("db")
+def database() -> None:
+    """The state database."""
+
+
+@database.command()
+@click.pass_obj
+def upgrade(settings: Settings) -> None:
+    """Bring the state database to this version's schema; `serve` does so itself at its start."""
+    with _application(settings):
+        click.echo("The state database is up to date.")
+
+
+@main.group("token")
+def token_group() -> None:
+    """Tokens of the API."""
+
+
+@token_group.command("create")
+@click.argument("name")
+@click.option("--project", default="default", show_default=True, help="Project that it belongs to.")
+@click.option(
+    "--role",
+    type=click.Choice([str(role) for role in Role]),
+    default=str(Role.MEMBER),
+    show_default=True,
+    help="Each role includes the ones before it.",
+)
+@click.option("--days", type=click.IntRange(1), help="Days until it expires; never if left out.")
+@click.pass_obj
+def create_token(settings: Settings, name: str, project: str, role: str, days: int | None) -> None:
+    """Make a token called NAME and print it. It is shown this once: only its hash is kept."""
+    with _application(settings):
+        expires_at = now() + timedelta(days=days) if days else None
+        _, text = tokens.create(name, project, Role[role.upper()], expires_at)
+    click.echo(text)
+
+
+@main.group("datastore")
+def datastore_group() -> None:
+    """Datastores and their versions."""
+
+
+@datastore_group.command("import")
+@click.argument(
+    "files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
+@click.pass_obj
+def import_datastores(settings: Settings, files: tuple[Path, ...]) -> None:
+    """Register datastore versions from catalogue FILES, as `coffret-agent catalogue` prints them."""
+    with _application(settings):
+        for file in files:
+            version, outcome = datastores.import_catalogue(datastores.read_catalogue(file))
+            click.echo(f"{version.datastore.name} {version.name}: {outcome.value}")
+
+
+@main.command()
+def openapi() -> None:
+    """Print the API's OpenAPI document."""
+    # the document says nothing of where it is served, so the settings play no part
+    app = create_app(Settings(cloud="noop"), open_cloud(Settings(cloud="noop")))
+    click.echo(app.test_client().get("/openapi.json").get_data(as_text=True))
+
+
+@contextmanager
+def _application(settings: Settings) -> Iterator[None]:
+    """The application's context over a state database that is up to date."""
+    log_to_stderr("WARNING")
+    app = create_app(settings, open_cloud(settings))
+    with app.app_context():
+        flask_migrate.upgrade()
+        yield
+
+
+if __name__ == "__main__":
+    main()

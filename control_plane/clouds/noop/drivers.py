@@ -1,0 +1,145 @@
+"""Drivers over one set of books in memory; after a restart every ensure writes its line again."""
+
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from control_plane.clouds.base import (
+    Bootstrap,
+    Cloud,
+    CloudRefusal,
+    Flavor,
+    Port,
+    Server,
+    ServerSpec,
+    Volume,
+)
+from control_plane.clouds.local.flavors import BUILT_IN
+from control_plane.settings import Settings
+
+RESYNC_SECONDS = 600.0
+_PORTS = {"postgresql": 5432, "mariadb": 3306, "valkey": 6379}
+
+
+@dataclass
+class Books:
+    """What there is, by instance id. `failures` are raised by the next calls of ensure and delete."""
+
+    volumes: dict[str, Volume] = field(default_factory=dict)
+    ports: dict[str, Port] = field(default_factory=dict)
+    servers: dict[str, Server] = field(default_factory=dict)
+    calls: Counter[str] = field(default_factory=Counter)
+    failures: list[Exception] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def act(self, call: str) -> None:
+        """Count the call, and fail it if a failure is due. The caller holds the lock."""
+        self.calls[call] += 1
+        if self.failures:
+            raise self.failures.pop(0)
+
+
+@dataclass(frozen=True)
+class Images:
+    def validate(self, spec: ServerSpec) -> None:
+        """All that is in the catalogue can be pretended."""
+
+
+@dataclass(frozen=True)
+class Flavors:
+    def flavors(self) -> Sequence[Flavor]:
+        return BUILT_IN
+
+
+@dataclass(frozen=True)
+class Volumes:
+    books: Books
+
+    def validate(self, spec: ServerSpec) -> None:
+        """Books have room for every size."""
+
+    def find(self, instance_id: str) -> Volume | None:
+        return self.books.volumes.get(instance_id)
+
+    def ensure(self, spec: ServerSpec) -> Volume:
+        with self.books.lock:
+            self.books.act("volumes.ensure")
+            there = self.books.volumes.get(spec.instance_id)
+            if there is not None and there.size > spec.volume_size:
+                raise CloudRefusal(f"The volume has {there.size} GiB; volumes only grow.", "/volume/size")
+            volume = Volume(f"volume-{spec.instance_id}", spec.volume_size)
+            self.books.volumes[spec.instance_id] = volume
+            return volume
+
+    def delete(self, instance_id: str) -> None:
+        with self.books.lock:
+            self.books.act("volumes.delete")
+            self.books.volumes.pop(instance_id, None)
+
+
+@dataclass(frozen=True)
+class Network:
+    books: Books
+
+    def validate(self, spec: ServerSpec) -> None:
+        """Every network can be pretended."""
+
+    def find(self, instance_id: str) -> Port | None:
+        return self.books.ports.get(instance_id)
+
+    def ensure(self, spec: ServerSpec) -> Port:
+        with self.books.lock:
+            self.books.act("network.ensure")
+            port = Port(
+                id=f"port-{spec.instance_id}",
+                host=f"{spec.instance_id}.noop.invalid",
+                listen=["127.0.0.1"],
+                port=_PORTS.get(spec.manager, 1),
+            )
+            return self.books.ports.setdefault(spec.instance_id, port)
+
+    def delete(self, instance_id: str) -> None:
+        with self.books.lock:
+            self.books.act("network.delete")
+            self.books.ports.pop(instance_id, None)
+
+
+@dataclass(frozen=True)
+class Compute:
+    books: Books
+
+    def validate(self, spec: ServerSpec) -> None:
+        """Every zone can be pretended."""
+
+    def find(self, instance_id: str) -> Server | None:
+        return self.books.servers.get(instance_id)
+
+    def ensure(self, spec: ServerSpec, volume: Volume, port: Port, bootstrap: Bootstrap) -> Server:
+        with self.books.lock:
+            self.books.act("compute.ensure")
+            server = Server(f"server-{spec.instance_id}", running=True, flavor=spec.flavor)
+            self.books.servers[spec.instance_id] = server
+            return server
+
+    def delete(self, instance_id: str) -> None:
+        with self.books.lock:
+            self.books.act("compute.delete")
+            self.books.servers.pop(instance_id, None)
+
+
+def cloud(books: Books) -> Cloud:
+    return Cloud(
+        name="noop",
+        images=Images(),
+        flavors=Flavors(),
+        volumes=Volumes(books),
+        network=Network(books),
+        compute=Compute(books),
+        resync_seconds=RESYNC_SECONDS,
+        agentless=True,
+    )
+
+
+def open_cloud(settings: Settings) -> Cloud:
+    return cloud(Books())

@@ -1,0 +1,157 @@
+"""Making the cloud what an instance asks for. What is inside the engine is its agent's to converge."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from control_plane.agents import double
+from control_plane.agents.credentials import Bootstrap
+from control_plane.clouds import Cloud, CloudError, CloudRefusal, Port, Server, ServerSpec, Volume
+from control_plane.database import db
+from control_plane.events import service as events
+from control_plane.instances.models import Instance
+from control_plane.instances.service import spec
+from control_plane.instances.status import summarise
+from control_plane.work import wake
+from control_plane.work.lease import Lease
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a reconcile has to say."""
+
+    sentence: str
+    again: float | None = None
+    """Seconds until the next look; None: when asked. Of no meaning after a failure."""
+    failed: bool = False
+    """Tried again with backoff."""
+    gone: bool = False
+
+
+def reconcile(instance_id: str, cloud: Cloud, lease: Lease) -> Look:
+    """Look at what is wanted and do what is not yet so. Run twice, it does nothing more.
+
+    Raises LeaseLost. No transaction is open while a driver works.
+    """
+    instance = db.session.get_one(Instance, instance_id, populate_existing=True)
+    wanted, generation = spec(instance), instance.generation
+    deleting, failed, before = instance.deleting, instance.cloud_failed, instance.cloud_message
+    db.session.rollback()
+    if failed:
+        return Look(f"{wanted.name}: the cloud refuses: {before}")
+    try:
+        if deleting:
+            return _delete(wanted, cloud, lease)
+        return _ensure(wanted, generation, cloud, lease)
+    except (CloudError, CloudRefusal) as error:
+        return _excuse(wanted, generation, error, lease)
+
+
+def _delete(wanted: ServerSpec, cloud: Cloud, lease: Lease) -> Look:
+    for driver in (cloud.compute, cloud.volumes, cloud.network):
+        driver.delete(wanted.instance_id)
+        lease.renew()
+    sentence = f"deleted {wanted.name}"
+    with lease.fenced() as instance:
+        _record("deleted", f"Instance {wanted.name!r} is deleted.", instance)
+        db.session.delete(instance)
+        wake(wanted.instance_id)
+    return Look(sentence, gone=True)
+
+
+def _ensure(wanted: ServerSpec, generation: int, cloud: Cloud, lease: Lease) -> Look:
+    known = cloud.compute.find(wanted.instance_id)
+    volume = cloud.volumes.ensure(wanted)
+    lease.renew()
+    port = cloud.network.ensure(wanted)
+    _note_place(volume, port, lease)
+    server = cloud.compute.ensure(wanted, volume, port, Bootstrap(lease))
+    with lease.fenced() as instance:
+        changed = _note(
+            instance,
+            cloud=_made(volume, port) | _runs(server),
+            cloud_generation=max(generation, instance.cloud_generation),
+            cloud_message="",
+        )
+        if changed:
+            summarise(instance)
+            wake(instance.id)
+        if cloud.agentless:
+            double.play(instance)
+        said = _say(instance, known, server)
+    return Look(said, cloud.resync_seconds)
+
+
+def _note_place(volume: Volume, port: Port, lease: Lease) -> None:
+    """Write down the address before a server starts whose agent will ask for it."""
+    made = _made(volume, port)
+    with lease.fenced() as instance:
+        if instance.cloud | made == instance.cloud:
+            return
+        instance.cloud = instance.cloud | made
+        instance.desired_revision += 1
+        instance.engine_revision = instance.desired_revision
+        summarise(instance)
+        wake(instance.id)
+
+
+def _made(volume: Volume, port: Port) -> dict[str, Any]:
+    return {
+        "volume_id": volume.id,
+        "volume_size": volume.size,
+        "port_id": port.id,
+        "host": port.host,
+        "listen": list(port.listen),
+        "port": port.port,
+    }
+
+
+def _runs(server: Server) -> dict[str, Any]:
+    return {"server_id": server.id, "flavor": server.flavor}
+
+
+def _note(instance: Instance, **columns: Any) -> bool:
+    """Set what differs. Returns whether anything did."""
+    changed = {name: value for name, value in columns.items() if getattr(instance, name) != value}
+    for name, value in changed.items():
+        setattr(instance, name, value)
+    return bool(changed)
+
+
+def _say(instance: Instance, known: Server | None, server: Server) -> str:
+    if known is None:
+        return f"{instance.name}: made the server; waiting for its agent"
+    if not known.running and server.running:
+        return f"{instance.name}: started the server again"
+    if instance.ready:
+        return f"{instance.name}: nothing to do, it is as wanted"
+    if not instance.report:
+        return f"{instance.name}: waiting for its agent"
+    if instance.agent_lost:
+        return f"{instance.name}: the agent is silent; its server is there"
+    return f"{instance.name}: the agent is at work" + (f": {instance.message}" if instance.message else "")
+
+
+def _excuse(wanted: ServerSpec, generation: int, error: CloudError | CloudRefusal, lease: Lease) -> Look:
+    """Say on the instance why its cloud objects are not as wanted."""
+    with lease.fenced() as instance:
+        if instance.generation != generation:
+            return Look(f"{wanted.name}: something else is wanted by now", again=0)
+        final = isinstance(error, CloudRefusal) and not instance.deleting
+        _note(instance, cloud_message=str(error), cloud_failed=final)
+        summarise(instance)
+        wake(instance.id)
+    if final:
+        return Look(f"{wanted.name}: the cloud refuses: {error}")
+    return Look(f"{wanted.name}: {error} (tried again)", failed=True)
+
+
+def _record(kind: str, message: str, instance: Instance) -> None:
+    events.record(
+        kind,
+        message,
+        instance,
+        resource_type="instance",
+        name=instance.name,
+        project_id=instance.project_id,
+        instance=instance,
+    )

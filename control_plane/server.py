@@ -1,0 +1,184 @@
+"""`coffret serve`: web, runner and sweep in one gunicorn master with its workers."""
+
+import ctypes
+import fcntl
+import logging
+import logging.config
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import flask_migrate
+from flask import Flask
+from gunicorn.app.base import BaseApplication
+
+from control_plane.app import create_app
+from control_plane.clouds import Cloud
+from control_plane.clouds.local.places import make_folder
+from control_plane.clouds.registry import open_cloud
+from control_plane.database import db
+from control_plane.datastores import service as datastores
+from control_plane.settings import Settings, SettingsError
+from control_plane.work.changes import Changes
+from control_plane.work.lease import void_all
+from control_plane.work.runner import Runner
+from control_plane.work.sweep import Sweep
+
+GRACE_SECONDS = 20
+_LOCK_SECONDS = 10
+_PR_SET_PDEATHSIG = 1
+"""prctl(2): the signal that the kernel sends this process when its parent dies."""
+
+log = logging.getLogger(__name__)
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT. Raises SettingsError when the settings cannot be used."""
+    log_to_stderr(settings.log_level)
+    cloud = open_cloud(settings)
+    make_folder(settings.data_dir, 0o700)
+    with _only_one(settings.data_dir):
+        prepare(create_app(settings, cloud), settings)
+        log.info("serving on http://%s, data in %s", settings.bind, settings.data_dir.absolute())
+        _Server(settings, cloud).run()
+
+
+def prepare(app: Flask, settings: Settings) -> None:
+    """Bring the state database up to date, and take up what a dead process left."""
+    with app.app_context():
+        flask_migrate.upgrade()
+        datastores.import_shipped()
+        if db.engine.dialect.name == "sqlite":
+            void_all()  # one process at a time has this file, so nobody holds a lease
+        db.session.remove()
+        db.engine.dispose()  # connections do not survive a fork
+
+
+def log_to_stderr(level: str) -> None:
+    """One plain line a message."""
+    logging.config.dictConfig(_logging(level))
+
+
+def _logging(level: str) -> dict[str, Any]:
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {
+            "plain": {
+                "format": "%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s: %(message)s",
+                "datefmt": "%Y-%m-%dT%H:%M:%S",
+                "()": "control_plane.server.UtcFormatter",
+            }
+        },
+        "handlers": {
+            "stderr": {"class": "logging.StreamHandler", "formatter": "plain", "stream": sys.stderr}
+        },
+        "root": {"level": level, "handlers": ["stderr"]},
+        "loggers": {
+            "alembic": {"level": "WARNING"},
+            "gunicorn.error": {"level": "WARNING", "handlers": [], "propagate": True},
+            "gunicorn.access": {"level": "WARNING", "handlers": [], "propagate": True},
+        },
+    }
+
+
+class UtcFormatter(logging.Formatter):
+    converter = staticmethod(time.gmtime)
+
+
+class _Server(BaseApplication):
+    def __init__(self, settings: Settings, cloud: Cloud) -> None:
+        self._settings = settings
+        self._cloud = cloud
+        super().__init__()
+
+    def load_config(self) -> None:
+        settings = self._settings
+        options = {
+            "bind": settings.bind,
+            "workers": settings.workers,
+            "threads": settings.threads,
+            "worker_class": "gthread",
+            "worker_connections": 1000 + settings.threads,
+            "keepalive": 75,
+            "graceful_timeout": GRACE_SECONDS,
+            "control_socket_disable": True,
+            "logconfig_dict": _logging(settings.log_level),
+            "proc_name": "coffret",
+            "post_fork": _die_with_parent,
+            "post_worker_init": self._begin,
+            "worker_exit": self._end,
+        }
+        for name, value in options.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Flask:  # type: ignore[override]
+        return create_app(self._settings, self._cloud)
+
+    def _begin(self, worker: Any) -> None:
+        app: Flask = worker.wsgi
+        runner: Runner = app.extensions["coffret_runner"]
+        sweep = Sweep(app, runner, self._settings.sweep_seconds)
+        app.extensions["coffret_sweep"] = sweep
+        _let_go_at_end(app.extensions["coffret_changes"])
+        runner.start()
+        sweep.start()
+
+    def _end(self, _: Any, worker: Any) -> None:
+        if worker.wsgi is not None:  # it came up
+            worker.wsgi.extensions["coffret_sweep"].stop()
+            worker.wsgi.extensions["coffret_runner"].stop()
+
+
+def _die_with_parent(_arbiter: Any, _worker: Any) -> None:
+    """Killed with SIGKILL, the master takes its workers along: none is left to hold the port."""
+    parent = os.getppid()
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _let_go_at_end(changes: Changes) -> None:
+    """Answer parked requests at once when the worker is told to end."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        before = signal.getsignal(number)
+        if callable(before):
+            signal.signal(number, _after_closing(changes, before))
+
+
+def _after_closing(
+    changes: Changes, handler: Callable[[int, FrameType | None], Any]
+) -> Callable[[int, FrameType | None], Any]:
+    def handle(number: int, frame: FrameType | None) -> None:
+        changes.close()
+        handler(number, frame)
+
+    return handle
+
+
+@contextmanager
+def _only_one(data_dir: Path) -> Iterator[None]:
+    """Hold the data folder. Workers inherit the lock, so it is free once the last of them is gone."""
+    descriptor = os.open(data_dir / "serve.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    deadline = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise SettingsError(
+                    f"COFFRET_DATA_DIR={data_dir} is in use by another `coffret serve`;"
+                    " stop that one or use another folder."
+                ) from None
+            time.sleep(0.1)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
