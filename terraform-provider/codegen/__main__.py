@@ -1,4 +1,4 @@
-"""`python -m codegen OPENAPI.json [FOLDER]`: write the provider's generated files into its folder."""
+"""`python -m codegen [OPENAPI.json] [FOLDER]`: write the provider's generated files into its folder."""
 
 from __future__ import annotations
 
@@ -7,15 +7,21 @@ import json
 import sys
 from pathlib import Path
 
-from codegen import render
-from codegen.document import Unmapped
+from . import render
+from .document import Unmapped
 
 HERE = Path(__file__).resolve().parent.parent
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m codegen", description=__doc__)
-    parser.add_argument("document", type=Path, help="the OpenAPI document, as `coffret openapi` prints it")
+    parser.add_argument(
+        "document",
+        type=Path,
+        nargs="?",
+        default=HERE.parent / "docs" / "openapi.json",
+        help="the OpenAPI document, as `coffret openapi` prints it",
+    )
     parser.add_argument("folder", type=Path, nargs="?", default=HERE, help="the provider's folder")
     arguments = parser.parse_args()
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 KNOWN = {
@@ -36,6 +36,13 @@ class Type:
     bounds: Mapping[str, Any] = field(default_factory=dict)
     """JSON Schema's own words for what a value may be."""
 
+    @property
+    def inner(self) -> Type:
+        """The element of a list, set or map."""
+        if self.element is None:
+            raise TypeError(f"a {self.kind} has no elements")
+        return self.element
+
 
 @dataclass(frozen=True)
 class Field:
@@ -53,6 +60,23 @@ class Field:
     immutable: bool = False
     stable: bool = False
     default: Any = MISSING
+
+
+def observed(field: Field) -> Field:
+    """The field, and all within it, as something that is only read."""
+    return replace(
+        field,
+        read_only=True,
+        required=False,
+        immutable=False,
+        default=MISSING,
+        type=_observed(field.type),
+    )
+
+
+def _observed(kind: Type) -> Type:
+    element = _observed(kind.element) if kind.element else None
+    return replace(kind, element=element, fields=tuple(observed(field) for field in kind.fields))
 
 
 class Document:
@@ -152,7 +176,7 @@ class Document:
             default=schema.get("default", MISSING),
         )
         _refuse_contradictions(found, where)
-        return found
+        return observed(found) if found.read_only else found
 
     def _without_null(self, schema: Mapping[str, Any], where: str) -> Mapping[str, Any]:
         """`anyOf: [X, null]` as X with a nullable type; every other choice is unmapped."""

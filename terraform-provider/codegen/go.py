@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from codegen.document import MISSING, Field, Type, Unmapped
+from .document import MISSING, Field, Type, Unmapped
 
 NAMES = {
     "string": "String",
@@ -34,8 +34,7 @@ def raw(text: str) -> str:
 def attribute_type(kind: Type) -> str:
     """The attr.Type of values of this type."""
     if kind.kind in COLLECTIONS:
-        assert kind.element is not None
-        return f"types.{NAMES[kind.kind]}Type{{ElemType: {attribute_type(kind.element)}}}"
+        return f"types.{NAMES[kind.kind]}Type{{ElemType: {attribute_type(kind.inner)}}}"
     if kind.kind == "object":
         return f"types.ObjectType{{AttrTypes: {attribute_types(kind.fields)}}}"
     return f"types.{NAMES[kind.kind]}Type"
@@ -50,8 +49,7 @@ def literal(kind: Type, value: Any, where: str) -> str:
     """A value of the framework's types for a JSON value."""
     name = NAMES[kind.kind]
     if kind.kind in COLLECTIONS:
-        assert kind.element is not None
-        element = attribute_type(kind.element)
+        element = attribute_type(kind.inner)
         if value is None:
             return f"types.{name}Null({element})"
         if value:
@@ -111,20 +109,25 @@ def plan_modifiers(field: Field, where: str) -> list[str]:
 def validators(kind: Type, where: str) -> list[str]:
     """Validator calls for JSON Schema's words about this type."""
     bounds = dict(kind.bounds)
-    found = {
-        "string": _of_string,
-        "integer": _of_number,
-        "number": _of_number,
-        "list": _of_collection,
-        "set": _of_collection,
-        "map": _of_map,
-    }.get(kind.kind, lambda *_: [])(kind, bounds, where)
+    found: list[str] = []
+    if kind.kind == "string":
+        found = _of_string(bounds, where)
+    elif kind.kind in ("integer", "number"):
+        found = _range(bounds, "minimum", "maximum", f"{NAMES[kind.kind].lower()}validator.")
+    elif kind.kind in ("list", "set"):
+        found = _range(bounds, "minItems", "maxItems", f"{kind.kind}validator.Size")
+        found += _of_elements(kind, where)
+    elif kind.kind == "map":
+        if "maxLength" in bounds:  # apispec's word for the bound of a map's size
+            bounds["maxProperties"] = bounds.pop("maxLength")
+        found = _range(bounds, "minProperties", "maxProperties", "mapvalidator.Size")
+        found += _of_elements(kind, where)
     if bounds:
         raise Unmapped(f"{where}: {', '.join(bounds)} has no validator for a {kind.kind}.")
     return found
 
 
-def _of_string(kind: Type, bounds: dict[str, Any], where: str) -> list[str]:
+def _of_string(bounds: dict[str, Any], where: str) -> list[str]:
     found = []
     if choices := bounds.pop("enum", None):
         found.append(f"stringvalidator.OneOf({', '.join(quoted(choice) for choice in choices)})")
@@ -137,32 +140,13 @@ def _of_string(kind: Type, bounds: dict[str, Any], where: str) -> list[str]:
     return found
 
 
-def _of_number(kind: Type, bounds: dict[str, Any], where: str) -> list[str]:
-    return _range(bounds, "minimum", "maximum", f"{NAMES[kind.kind].lower()}validator.")
-
-
-def _of_collection(kind: Type, bounds: dict[str, Any], where: str) -> list[str]:
-    package = f"{kind.kind}validator"
-    found = _range(bounds, "minItems", "maxItems", f"{package}.Size")
-    return found + _of_elements(kind, package, where)
-
-
-def _of_map(kind: Type, bounds: dict[str, Any], where: str) -> list[str]:
-    # apispec writes the bound of a map's size as maxLength
-    if "maxLength" in bounds:
-        bounds["maxProperties"] = bounds.pop("maxLength")
-    found = _range(bounds, "minProperties", "maxProperties", "mapvalidator.Size")
-    return found + _of_elements(kind, "mapvalidator", where)
-
-
-def _of_elements(kind: Type, package: str, where: str) -> list[str]:
-    assert kind.element is not None
-    if kind.element.kind == "object":
+def _of_elements(kind: Type, where: str) -> list[str]:
+    if kind.inner.kind == "object":
         return []  # its attributes have validators of their own
-    inner = validators(kind.element, where)
+    inner = validators(kind.inner, where)
     if not inner:
         return []
-    return [f"{package}.Value{NAMES[kind.element.kind]}sAre({', '.join(inner)})"]
+    return [f"{kind.kind}validator.Value{NAMES[kind.inner.kind]}sAre({', '.join(inner)})"]
 
 
 def _range(bounds: dict[str, Any], least: str, most: str, prefix: str) -> list[str]:
@@ -190,7 +174,8 @@ def description(field: Field) -> str:
         said.append("A change makes a new resource.")
     if field.write_only:
         said.append(
-            f"Never stored in plan or state; sent to a new resource and when `{field.name}_version` changes."
+            "Never stored in plan or state; sent to a new resource and when"
+            f" `{field.name}_version` changes."
         )
     return " ".join(said)
 
@@ -210,10 +195,13 @@ IMPORTS = {
 }
 for _name in NAMES.values():
     _lower = _name.lower()
+    _validators = "github.com/hashicorp/terraform-plugin-framework-validators"
     _framework = "github.com/hashicorp/terraform-plugin-framework/resource/schema"
     IMPORTS[f"{_lower}default"] = f"{_framework}/{_lower}default"
     IMPORTS[f"{_lower}planmodifier"] = f"{_framework}/{_lower}planmodifier"
-    IMPORTS[f"{_lower}validator"] = f"github.com/hashicorp/terraform-plugin-framework-validators/{_lower}validator"
+    IMPORTS[f"{_lower}validator"] = (
+        f"github.com/hashicorp/terraform-plugin-framework-validators/{_lower}validator"
+    )
 
 
 def imports(code: str, more: Mapping[str, str]) -> list[list[str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from codegen.document import MISSING, Document, Field, Type, Unmapped
+from .document import Document, Field, Type, Unmapped, observed
 
 RESOURCES = {
     "datastore": "/v1/datastores/{datastore}",
@@ -168,11 +168,7 @@ def _parent(name: str) -> Field:
 
 def _visible(fields: list[Field] | tuple[Field, ...]) -> tuple[Field, ...]:
     """Fields as a data source shows them: all of them read, none of them secret."""
-    return tuple(
-        replace(field, read_only=True, required=False, default=MISSING)
-        for field in fields
-        if not field.write_only
-    )
+    return tuple(observed(field) for field in fields if not field.write_only)
 
 
 def _renamed(fields: list[Field], where: str) -> list[Field]:

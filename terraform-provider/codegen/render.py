@@ -10,9 +10,9 @@ from typing import Any
 
 import jinja2
 
-from codegen import go, offer
-from codegen.document import MISSING, Document, Field, Unmapped
-from codegen.offer import Offer
+from . import go, offer
+from .document import MISSING, Document, Field, Unmapped
+from .offer import Offer
 
 SCHEMA = "github.com/hashicorp/terraform-plugin-framework/{}/schema"
 OWN = "github.com/coffret/terraform-provider-coffret/internal/service/{}"
@@ -47,7 +47,9 @@ def _resource(item: Offer) -> str:
 
 def _data_source(item: Offer) -> str:
     body = _render("data_source.go.j2", offer=item, resource=False, shown=_shown(item))
-    about = f"Package {item.package} declares the data source coffret_{item.type}." if item.list_path else ""
+    about = (
+        f"Package {item.package} declares the data source coffret_{item.type}." if item.list_path else ""
+    )
     return _go(item.package, about, body, {"schema": SCHEMA.format("datasource")})
 
 
@@ -55,9 +57,7 @@ def _shown(item: Offer) -> list[Field]:
     """A data source's attributes: what finds it, then what is found."""
     finders = {field.name: field for field in item.filters}
     fields = [field for field in item.fields if field.name not in finders]
-    fields = [
-        replace(field, read_only=not field.key, immutable=False, stable=False) for field in fields
-    ]
+    fields = [replace(field, read_only=not field.key) for field in fields]
     return [*item.parents, *finders.values(), *fields]
 
 

@@ -5,10 +5,8 @@ package flavors
 
 import (
 	"github.com/hashicorp/terraform-plugin-framework-validators/int64validator"
-	"github.com/hashicorp/terraform-plugin-framework-validators/stringvalidator"
 	"github.com/hashicorp/terraform-plugin-framework/datasource"
 	"github.com/hashicorp/terraform-plugin-framework/datasource/schema"
-	"github.com/hashicorp/terraform-plugin-framework/path"
 	"github.com/hashicorp/terraform-plugin-framework/schema/validator"
 
 	"github.com/coffret/terraform-provider-coffret/internal/runtime"
@@ -56,31 +54,25 @@ func NewDataSource() datasource.DataSource {
 				NestedObject: schema.NestedAttributeObject{
 					Attributes: map[string]schema.Attribute{
 						"id": schema.StringAttribute{
-							Required: true,
+							Computed: true,
 						},
 						"name": schema.StringAttribute{
-							Optional: true,
 							Computed: true,
-							Validators: []validator.String{stringvalidator.ConflictsWith(
-								path.MatchRoot("min_ram"),
-								path.MatchRoot("min_vcpus"),
-								path.MatchRoot("min_memory_per_vcpu"),
-							)},
 						},
 						"ram": schema.Int64Attribute{
 							MarkdownDescription: "MiB.",
-							Required:            true,
+							Computed:            true,
 						},
 						"vcpus": schema.Int64Attribute{
-							Required: true,
+							Computed: true,
 						},
 						"disk": schema.Int64Attribute{
 							MarkdownDescription: "GiB of root disk.",
-							Required:            true,
+							Computed:            true,
 						},
 						"memory_per_vcpu": schema.Int64Attribute{
 							MarkdownDescription: "MiB; databases do best with much of it.",
-							Required:            true,
+							Computed:            true,
 						},
 					},
 				},

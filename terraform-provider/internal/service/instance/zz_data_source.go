@@ -5,8 +5,6 @@ package instance
 import (
 	"regexp"
 
-	"github.com/hashicorp/terraform-plugin-framework-validators/int64validator"
-	"github.com/hashicorp/terraform-plugin-framework-validators/setvalidator"
 	"github.com/hashicorp/terraform-plugin-framework-validators/stringvalidator"
 	"github.com/hashicorp/terraform-plugin-framework/datasource"
 	"github.com/hashicorp/terraform-plugin-framework/datasource/schema"
@@ -90,17 +88,11 @@ func NewDataSource() datasource.DataSource {
 				Attributes: map[string]schema.Attribute{
 					"size": schema.Int64Attribute{
 						MarkdownDescription: "GiB. A volume grows; it never shrinks. From 1 to 65536.",
-						Required:            true,
-						Validators: []validator.Int64{
-							int64validator.Between(1, 65536),
-						},
+						Computed:            true,
 					},
 					"type": schema.StringAttribute{
-						MarkdownDescription: "Cinder volume type. Null: the cloud's default. A change makes a new resource.",
-						Optional:            true,
-						Validators: []validator.String{
-							stringvalidator.UTF8LengthBetween(1, 255),
-						},
+						MarkdownDescription: "Cinder volume type. Null: the cloud's default.",
+						Computed:            true,
 					},
 				},
 			},
@@ -110,15 +102,15 @@ func NewDataSource() datasource.DataSource {
 				Attributes: map[string]schema.Attribute{
 					"network_id": schema.StringAttribute{
 						MarkdownDescription: "Neutron network.",
-						Optional:            true,
+						Computed:            true,
 					},
 					"subnet_id": schema.StringAttribute{
 						MarkdownDescription: "Neutron subnet.",
-						Optional:            true,
+						Computed:            true,
 					},
 					"ip_address": schema.StringAttribute{
 						MarkdownDescription: "Fixed address.",
-						Optional:            true,
+						Computed:            true,
 					},
 				},
 			},
@@ -127,16 +119,13 @@ func NewDataSource() datasource.DataSource {
 				Computed:            true,
 				Attributes: map[string]schema.Attribute{
 					"is_public": schema.BoolAttribute{
-						MarkdownDescription: "Whether the instance gets a public address. Default: `false`.",
-						Optional:            true,
+						MarkdownDescription: "Whether the instance gets a public address.",
+						Computed:            true,
 					},
 					"allowed_cidrs": schema.SetAttribute{
 						MarkdownDescription: "Networks that may connect. Empty: nobody. Null: whoever is on the network.",
-						Optional:            true,
+						Computed:            true,
 						ElementType:         types.StringType,
-						Validators: []validator.Set{
-							setvalidator.SizeAtMost(100),
-						},
 					},
 				},
 			},
@@ -191,17 +180,17 @@ func NewDataSource() datasource.DataSource {
 				NestedObject: schema.NestedAttributeObject{
 					Attributes: map[string]schema.Attribute{
 						"name": schema.StringAttribute{
-							Required: true,
+							Computed: true,
 						},
 						"host": schema.StringAttribute{
-							Required: true,
+							Computed: true,
 						},
 						"port": schema.Int64Attribute{
-							Required: true,
+							Computed: true,
 						},
 						"uri": schema.StringAttribute{
 							MarkdownDescription: "Connection URI without user, password, database.",
-							Required:            true,
+							Computed:            true,
 						},
 					},
 				},
@@ -213,15 +202,15 @@ func NewDataSource() datasource.DataSource {
 					Attributes: map[string]schema.Attribute{
 						"name": schema.StringAttribute{
 							MarkdownDescription: "The parameter.",
-							Required:            true,
+							Computed:            true,
 						},
 						"running": schema.StringAttribute{
 							MarkdownDescription: "Value that runs now.",
-							Required:            true,
+							Computed:            true,
 						},
 						"desired": schema.StringAttribute{
 							MarkdownDescription: "Value after a restart; null: the default.",
-							Required:            true,
+							Computed:            true,
 						},
 					},
 				},

@@ -250,17 +250,17 @@ func NewResource() resource.Resource {
 				NestedObject: schema.NestedAttributeObject{
 					Attributes: map[string]schema.Attribute{
 						"name": schema.StringAttribute{
-							Required: true,
+							Computed: true,
 						},
 						"host": schema.StringAttribute{
-							Required: true,
+							Computed: true,
 						},
 						"port": schema.Int64Attribute{
-							Required: true,
+							Computed: true,
 						},
 						"uri": schema.StringAttribute{
 							MarkdownDescription: "Connection URI without user, password, database.",
-							Required:            true,
+							Computed:            true,
 						},
 					},
 				},
@@ -275,15 +275,15 @@ func NewResource() resource.Resource {
 					Attributes: map[string]schema.Attribute{
 						"name": schema.StringAttribute{
 							MarkdownDescription: "The parameter.",
-							Required:            true,
+							Computed:            true,
 						},
 						"running": schema.StringAttribute{
 							MarkdownDescription: "Value that runs now.",
-							Required:            true,
+							Computed:            true,
 						},
 						"desired": schema.StringAttribute{
 							MarkdownDescription: "Value after a restart; null: the default.",
-							Required:            true,
+							Computed:            true,
 						},
 					},
 				},

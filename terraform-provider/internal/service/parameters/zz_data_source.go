@@ -4,10 +4,8 @@
 package parameters
 
 import (
-	"github.com/hashicorp/terraform-plugin-framework-validators/stringvalidator"
 	"github.com/hashicorp/terraform-plugin-framework/datasource"
 	"github.com/hashicorp/terraform-plugin-framework/datasource/schema"
-	"github.com/hashicorp/terraform-plugin-framework/schema/validator"
 	"github.com/hashicorp/terraform-plugin-framework/types"
 
 	"github.com/coffret/terraform-provider-coffret/internal/runtime"
@@ -47,43 +45,40 @@ func NewDataSource() datasource.DataSource {
 				NestedObject: schema.NestedAttributeObject{
 					Attributes: map[string]schema.Attribute{
 						"name": schema.StringAttribute{
-							Required: true,
+							Computed: true,
 						},
 						"type": schema.StringAttribute{
 							MarkdownDescription: "One of `string`, `integer`, `number`, `boolean`, `enum`.",
-							Required:            true,
-							Validators: []validator.String{
-								stringvalidator.OneOf("string", "integer", "number", "boolean", "enum"),
-							},
+							Computed:            true,
 						},
 						"description": schema.StringAttribute{
-							Required: true,
+							Computed: true,
 						},
 						"default": schema.StringAttribute{
 							MarkdownDescription: "Null: none, or derived.",
-							Required:            true,
+							Computed:            true,
 						},
 						"unit": schema.StringAttribute{
 							MarkdownDescription: "What a bare number counts.",
-							Required:            true,
+							Computed:            true,
 						},
 						"minimum": schema.Float64Attribute{
-							Required: true,
+							Computed: true,
 						},
 						"maximum": schema.Float64Attribute{
-							Required: true,
+							Computed: true,
 						},
 						"values": schema.ListAttribute{
-							Required:    true,
+							Computed:    true,
 							ElementType: types.StringType,
 						},
 						"restart_required": schema.BoolAttribute{
 							MarkdownDescription: "Whether a change takes a restart.",
-							Required:            true,
+							Computed:            true,
 						},
 						"settable": schema.BoolAttribute{
 							MarkdownDescription: "False: the engine's or Coffret's own.",
-							Required:            true,
+							Computed:            true,
 						},
 					},
 				},

@@ -3,11 +3,8 @@
 package user
 
 import (
-	"github.com/hashicorp/terraform-plugin-framework-validators/setvalidator"
-	"github.com/hashicorp/terraform-plugin-framework-validators/stringvalidator"
 	"github.com/hashicorp/terraform-plugin-framework/datasource"
 	"github.com/hashicorp/terraform-plugin-framework/datasource/schema"
-	"github.com/hashicorp/terraform-plugin-framework/schema/validator"
 	"github.com/hashicorp/terraform-plugin-framework/types"
 
 	"github.com/coffret/terraform-provider-coffret/internal/runtime"
@@ -69,34 +66,22 @@ func NewDataSource() datasource.DataSource {
 					Attributes: map[string]schema.Attribute{
 						"database": schema.StringAttribute{
 							MarkdownDescription: "Database of the instance (PostgreSQL, MariaDB).",
-							Optional:            true,
+							Computed:            true,
 						},
 						"privileges": schema.SetAttribute{
 							MarkdownDescription: "Privileges in the engine's words, `ALL` for all of them; on Valkey ACL rules such as `+@read`.",
-							Required:            true,
+							Computed:            true,
 							ElementType:         types.StringType,
-							Validators: []validator.Set{
-								setvalidator.SizeBetween(1, 64),
-								setvalidator.ValueStringsAre(stringvalidator.UTF8LengthBetween(1, 64)),
-							},
 						},
 						"keys": schema.SetAttribute{
 							MarkdownDescription: "Key patterns (Valkey), such as `orders:*`.",
-							Optional:            true,
+							Computed:            true,
 							ElementType:         types.StringType,
-							Validators: []validator.Set{
-								setvalidator.SizeAtMost(64),
-								setvalidator.ValueStringsAre(stringvalidator.UTF8LengthBetween(1, 255)),
-							},
 						},
 						"channels": schema.SetAttribute{
 							MarkdownDescription: "Patterns of publish/subscribe channels (Valkey).",
-							Optional:            true,
+							Computed:            true,
 							ElementType:         types.StringType,
-							Validators: []validator.Set{
-								setvalidator.SizeAtMost(64),
-								setvalidator.ValueStringsAre(stringvalidator.UTF8LengthBetween(1, 255)),
-							},
 						},
 					},
 				},
