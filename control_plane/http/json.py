@@ -21,7 +21,9 @@ def _constant(text: str) -> Any:
 
 class StrictJSON(DefaultJSONProvider):
     sort_keys = False
-    compact = True
+
+    def dumps(self, obj: Any, **kwargs: Any) -> str:
+        return super().dumps(obj, **{"separators": (",", ":"), **kwargs})
 
     def loads(self, s: str | bytes, **kwargs: Any) -> Any:
         """Parse JSON; raises ValueError for all that RFC 8259 leaves open or forbids."""
