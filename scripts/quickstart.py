@@ -185,9 +185,7 @@ def free_port() -> int:
 def token(endpoint: str, env: Mapping[str, str]) -> str:
     """The token of the last run if the control plane still takes it, else a new one."""
     kept = env.get("COFFRET_TOKEN", "")
-    answer = requests.get(
-        f"{endpoint}/v1/flavors", headers={"Authorization": f"Bearer {kept}"}, timeout=30
-    )
+    answer = requests.get(f"{endpoint}/v1/flavors", headers={"Authorization": f"Bearer {kept}"}, timeout=30)
     if kept and answer.ok:
         return kept
     say("making a token (project demo, role admin)")
