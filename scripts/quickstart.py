@@ -338,11 +338,7 @@ def down() -> None:
             failed.append(f"{home}: {words.strip()}")
     if failed:
         raise Failed("these engines did not stop:\n" + "\n".join(failed), "Run `make down` again.")
-    say(
-        f"{len(homes)} instances are stopped; `make quickstart` starts them again"
-        if homes
-        else "all is stopped"
-    )
+    say(f"stopped, with {len(homes)} instances; the data stays")
 
 
 def stop_agent(home: Path) -> "subprocess.Popen[str]":
