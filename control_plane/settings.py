@@ -1,5 +1,6 @@
 """Every setting, typed, from COFFRET_* variables over a file of NAME=value lines (COFFRET_CONFIG)."""
 
+import enum
 import math
 import os
 import types
@@ -11,6 +12,13 @@ from typing import Any, get_args, get_origin, get_type_hints
 from control_plane.errors import CoffretError, nearest
 
 PREFIX = "COFFRET_"
+
+
+class LogLevel(enum.StrEnum):
+    DEBUG = "DEBUG"
+    INFO = "INFO"
+    WARNING = "WARNING"
+    ERROR = "ERROR"
 
 
 class SettingsError(CoffretError):
@@ -66,7 +74,7 @@ class Settings:
     quota_ram: int = _setting(
         1_048_576, "MiB of memory a project's instances may have, likewise.", least=0
     )
-    log_level: str = _setting("INFO", "Level of the log on standard error.")
+    log_level: LogLevel = _setting(LogLevel.INFO, "Level of the log on standard error.")
 
     @property
     def sqlalchemy_url(self) -> str:
@@ -129,6 +137,8 @@ def _parse(key: str, text: str, kind: Any, least: float | None) -> Any:
         value = kind(text)
     except ValueError:
         value = None
+    if issubclass(kind, enum.Enum) and value is None:
+        raise SettingsError(f"{key}={text!r} is not one of {', '.join(kind)}.")
     if value is None or (least is not None and not least <= value < math.inf):
         what = "whole number" if kind is int else "number"
         raise SettingsError(f"{key}={text!r} is not a {what} from {least} up.")
