@@ -317,3 +317,15 @@ def test_a_silent_agent_is_said_and_looked_for(with_guests: ControlPlane) -> Non
     status = with_guests.instance()["status"]
     assert "not been heard of" in status["message"]
     assert not status["ready"]
+
+
+def test_an_agent_that_never_registers_is_said_after_a_while(with_guests: ControlPlane) -> None:
+    instance_id = with_guests.put_instance()
+    with_guests.runner.start()
+    eventually(lambda: instance_id in with_guests.compute.tokens)
+    with with_guests.app.app_context():
+        assert notice_silence() == 0
+        with transaction() as session:
+            session.execute(update(Agent).values(bootstrap_expires_at=now() + timedelta(minutes=24)))
+        assert notice_silence() == 1
+    assert "not been heard of" in with_guests.instance()["status"]["message"]
