@@ -198,10 +198,13 @@ def test_a_cloud_that_fails_for_a_while_is_said_and_tried_again(control_plane: C
 
 def test_a_refusal_is_an_error_until_something_else_is_wanted(control_plane: ControlPlane) -> None:
     control_plane.books.failures.append(CloudRefusal("There is no host for db.small; take db.tiny."))
-    control_plane.put_instance()
+    instance_id = control_plane.put_instance()
     control_plane.runner.start()
     eventually(lambda: control_plane.instance()["status"]["phase"] == "ERROR")
     assert "take db.tiny" in control_plane.instance()["status"]["message"]
+    control_plane.runner.request(instance_id)
+    time.sleep(0.3)
+    assert control_plane.books.calls["volumes.ensure"] == 1, "the cloud is not asked again"
     control_plane.put_instance(flavor="db.tiny")
     eventually(lambda: control_plane.instance()["status"]["ready"])
 
