@@ -63,8 +63,10 @@ check: setup-dev ## Lint, format and types, as CI does
 
 .PHONY: generate
 generate: setup-dev ## Rewrite what is generated: OpenAPI document, provider, its docs
-	coffret openapi >docs/openapi.json
-	python -m terraform-provider.codegen
+	mkdir -p docs
+	coffret openapi >docs/openapi.json.new && mv docs/openapi.json.new docs/openapi.json
+	cd terraform-provider && python -m codegen && gofmt -w internal
+	terraform-provider/scripts/docs.sh
 
 .PHONY: generated
 generated: setup-dev ## Fail if `make generate` would change anything
@@ -76,8 +78,11 @@ generated: setup-dev ## Fail if `make generate` would change anything
 TREE = export GIT_INDEX_FILE=$$(mktemp -u) && git add --all && git write-tree && rm "$$GIT_INDEX_FILE"
 
 .PHONY: catalogues
-catalogues: setup-dev ## Read the parameter catalogues of the shipped datastore versions from the engines
-	@echo todo
+catalogues: setup-dev ## Read the catalogues of the shipped datastore versions from the engines here
+	@for file in control_plane/datastores/shipped/*.json; do \
+	    name=$$(basename "$$file" .json); echo "catalogues: $$name"; \
+	    coffret-agent catalogue --manager "$${name%-*}" --version "$${name##*-}" >"$$file.new" && \
+	    mv "$$file.new" "$$file"; done
 
 .PHONY: constraints
 constraints: ## Pin anew: the newest of everything, into constraints.txt

@@ -185,9 +185,7 @@ def free_port() -> int:
 def token(endpoint: str, env: Mapping[str, str]) -> str:
     """The token of the last run if the control plane still takes it, else a new one."""
     kept = env.get("COFFRET_TOKEN", "")
-    answer = requests.get(
-        f"{endpoint}/v1/flavors", headers={"Authorization": f"Bearer {kept}"}, timeout=30
-    )
+    answer = requests.get(f"{endpoint}/v1/flavors", headers={"Authorization": f"Bearer {kept}"}, timeout=30)
     if kept and answer.ok:
         return kept
     say("making a token (project demo, role admin)")
@@ -340,7 +338,7 @@ def down() -> None:
             failed.append(f"{home}: {words.strip()}")
     if failed:
         raise Failed("these engines did not stop:\n" + "\n".join(failed), "Run `make down` again.")
-    say(f"{len(homes)} instances are stopped; `make quickstart` starts them again" if homes else "all is stopped")
+    say(f"stopped, with {len(homes)} instances; the data stays")
 
 
 def stop_agent(home: Path) -> "subprocess.Popen[str]":
