@@ -1,5 +1,6 @@
 """Checking parameter values against a catalogue before anything is stored."""
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -130,6 +131,8 @@ def _number(manager: str, text: str, unit: str | None) -> float | None:
     if matched is None:
         return None
     number, suffix = float(matched[1]), matched[2]
+    if not math.isfinite(number):
+        return None
     if not suffix:
         return number
     if manager == "mariadb":

@@ -22,6 +22,14 @@ STATUS: dict[type[errors.CoffretError], HTTPStatus] = {
     errors.QuotaExceeded: HTTPStatus.FORBIDDEN,
     errors.IdempotencyMismatch: HTTPStatus.UNPROCESSABLE_ENTITY,
 }
+HTTP_CODES = {
+    400: "bad_request",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "body_too_large",
+    415: "unsupported_media_type",
+}
+"""Codes of what Flask refuses by itself. The phrases of http.HTTPStatus differ between Pythons."""
 PROBLEM_TYPE = "application/problem+json"
 
 
@@ -51,8 +59,7 @@ def pointers(messages: Any, path: str = "") -> Iterator[errors.FieldError]:
     """Flatten marshmallow's nested messages into FieldErrors."""
     if isinstance(messages, dict):
         for key, inner in messages.items():
-            # "_schema" speaks of the object itself; "value" and "key" are how Dict names its halves
-            step = "" if key in ("_schema", "value", "key") else "/" + _escape(str(key))
+            step = "" if key == "_schema" else "/" + _escape(str(key))  # _schema: the object itself
             yield from pointers(inner, path + step)
     elif isinstance(messages, list):
         for inner in messages:
@@ -82,7 +89,7 @@ def register(app: Flask) -> None:
         phrase = HTTPStatus(status).phrase
         response = problem(
             status,
-            phrase.lower().replace(" ", "_").replace("-", "_"),
+            HTTP_CODES.get(status, "bad_request"),
             phrase,
             error.description or phrase,
         )

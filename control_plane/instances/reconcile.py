@@ -66,14 +66,17 @@ def _ensure(wanted: ServerSpec, generation: int, cloud: Cloud, lease: Lease) -> 
     _note_place(volume, port, lease)
     server = cloud.compute.ensure(wanted, volume, port, Bootstrap(lease))
     with lease.fenced() as instance:
-        _note(instance, cloud=_made(volume, port) | _runs(server), cloud_message="")
-        if instance.cloud_generation < generation:
-            _note(instance, cloud_generation=generation)
-        if cloud.agentless:
-            double.play(instance)
-        if instance in db.session.dirty:
+        changed = _note(
+            instance,
+            cloud=_made(volume, port) | _runs(server),
+            cloud_generation=max(generation, instance.cloud_generation),
+            cloud_message="",
+        )
+        if changed:
             summarise(instance)
             wake(instance.id)
+        if cloud.agentless:
+            double.play(instance)
         said = _say(instance, known, server)
     return Look(said, cloud.resync_seconds)
 
@@ -106,11 +109,12 @@ def _runs(server: Server) -> dict[str, Any]:
     return {"server_id": server.id, "flavor": server.flavor}
 
 
-def _note(instance: Instance, **columns: Any) -> None:
-    """Set what differs; an instance that is as noted stays clean."""
-    for name, value in columns.items():
-        if getattr(instance, name) != value:
-            setattr(instance, name, value)
+def _note(instance: Instance, **columns: Any) -> bool:
+    """Set what differs. Returns whether anything did."""
+    changed = {name: value for name, value in columns.items() if getattr(instance, name) != value}
+    for name, value in changed.items():
+        setattr(instance, name, value)
+    return bool(changed)
 
 
 def _say(instance: Instance, known: Server | None, server: Server) -> str:
@@ -138,7 +142,7 @@ def _excuse(wanted: ServerSpec, generation: int, error: CloudError | CloudRefusa
         wake(instance.id)
     if final:
         return Look(f"{wanted.name}: the cloud refuses: {error}")
-    return Look(f"{wanted.name}: {error}; trying again", failed=True)
+    return Look(f"{wanted.name}: {error} (tried again)", failed=True)
 
 
 def _record(kind: str, message: str, instance: Instance) -> None:

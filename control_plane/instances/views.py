@@ -60,11 +60,15 @@ def _filters() -> service.Filters:
     )
 
 
-def _included(row: Instance) -> dict[str, Any]:
+def _includes() -> list[str]:
     wanted = [name for name in request.args.get("include", "").split(",") if name]
     for name in wanted:
         if name not in INCLUDES:
             raise Invalid.field("?include", f"{name!r} can't be included; {', '.join(INCLUDES)} can.")
+    return wanted
+
+
+def _included(row: Instance, wanted: list[str]) -> dict[str, Any]:
     return {name: INCLUDES[name][1].dump(INCLUDES[name][0](row)) for name in wanted}
 
 
@@ -92,8 +96,9 @@ class InstanceByName(MethodView):
         if not request.args:
             head = service.head(context(), instance)
             return set_etag(answers.text(shown.texts([head])[0]), head)
+        includes = _includes()
         row = wait_for(lambda row: row.id, lambda: service.find(context(), instance), settled)
-        return answers.resource(row, schema.dump(row) | _included(row))
+        return answers.resource(row, schema.dump(row) | _included(row, includes))
 
     @blueprint.response(200, InstanceSchema)
     @require(Role.MEMBER)

@@ -113,8 +113,9 @@ class Place:
 def new_place(make_home: Callable[..., Home], free_port: Any, desired_engine: Any) -> Any:
     def make() -> Place:
         assert FOLDER
-        version = ".".join(MariaDB(make_home()).version().split(".")[:2])
-        return Place(make_home(), desired_engine("mariadb", version, free_port()))
+        home = make_home(FOLDER)
+        version = ".".join(MariaDB(home).version().split(".")[:2])
+        return Place(home, desired_engine("mariadb", version, free_port()))
 
     return make
 
@@ -130,11 +131,11 @@ def shared(new_place: Any) -> Iterator[Place]:
 @pytest.fixture
 def place(shared: Place) -> Place:
     """The shared server, empty, with every parameter at its default."""
+    shared.up()
     for user in shared.engine.users():
         shared.engine.drop_user(user["name"], user["host"])
     for database in shared.engine.databases():
         shared.engine.drop_database(database["name"])
-    shared.up()
     shared.engine.apply_configuration(shared.wanted, {})
     return shared
 
@@ -226,6 +227,8 @@ def test_a_dynamic_parameter_is_applied_and_goes_back_to_its_default(place: Plac
         "optimizer_switch": "mrr=on",
         "time_zone": "+02:00",
         "tx_isolation": "READ-COMMITTED",
+        "tx_read_only": "ON",
+        "max_statement_time": "0.000001",
         "collation_server": "latin1_bin",
         "ft_boolean_syntax": '+ -><()~*:""&|',
     }
@@ -255,6 +258,20 @@ def test_a_dynamic_parameter_is_applied_and_goes_back_to_its_default(place: Plac
     assert "STRICT_TRANS_TABLES" in place.running("sql_mode")
     assert "mrr=off" in place.running("optimizer_switch")
     assert place.engine.apply_configuration(place.wanted, {})["changed"] == []
+
+
+@pytest.mark.parametrize("value", ["on", "TRUE", "1", "yes"])
+def test_a_boolean_may_be_written_in_the_usual_ways(place: Place, value: str) -> None:
+    named = {"slow_query_log": value, "performance_schema": value}
+    seen = place.engine.apply_configuration(place.wanted, named)
+    assert not seen["errors"]
+    assert place.running("slow_query_log") == 1
+    place.engine.stop()
+    place.up(**named)
+    assert place.running("slow_query_log") == 1
+    assert place.running("performance_schema") == 1
+    assert place.engine.apply_configuration(place.wanted, named)["in_sync"]
+    place.engine.stop()
 
 
 def test_a_parameter_changed_by_hand_is_put_right(place: Place) -> None:
@@ -454,6 +471,17 @@ def test_a_user_logs_in_with_its_password_and_does_what_it_was_granted(place: Pl
         place.login("app", "wrong")
     assert place.engine.ensure_user(wanted_user("app", "new"))
     place.login("app", "new").close()
+
+
+def test_no_verifier_gets_into_the_engines_logs(place: Place) -> None:
+    named = {"general_log": "ON", "slow_query_log": "ON", "long_query_time": "0"}
+    place.engine.apply_configuration(place.wanted, named)
+    user = wanted_user("app", "p")
+    place.engine.ensure_user(user)
+    place.as_user("app", "p", "SELECT 'this is logged'")
+    logs = [path.read_text(errors="replace") for path in (place.home.data / "mariadb").glob("*.log")]
+    assert any("this is logged" in text for text in logs)
+    assert not any(user["verifier"] in text for text in logs)
 
 
 def test_hosts_tell_accounts_apart(place: Place) -> None:
@@ -666,6 +694,22 @@ def test_every_default_of_the_catalogue_is_accepted(place: Place) -> None:
     }
     errors = place.engine.apply_configuration(place.wanted, named)["errors"]
     assert errors.keys() <= {"thread_pool_size"}  # for when there is a thread pool
+
+
+def test_a_lock_does_not_hold_the_agent_for_long(place: Place, monkeypatch: Any) -> None:
+    monkeypatch.setattr(
+        "guest_agent.engines.mariadb.session._SETTINGS", ("SET SESSION lock_wait_timeout = 1",)
+    )
+    place.by_hand("CREATE DATABASE d", "CREATE TABLE d.t (x int)")
+    user = wanted_user("app", "p", {"database": "d", "privileges": ["ALL"]})
+    place.engine.ensure_user(user)
+    place.engine.ensure_grants(user)
+    with closing(place.login("app", "p", "d")) as connection, connection.cursor() as cursor:
+        connection.begin()
+        cursor.execute("SELECT * FROM t")
+        with pytest.raises(EngineError, match="Lock wait timeout"):
+            place.engine.drop_database("d")
+    assert place.engine.drop_database("d")
 
 
 def test_another_version_than_the_wanted_one_is_refused(place: Place) -> None:

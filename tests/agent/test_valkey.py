@@ -138,6 +138,11 @@ def test_nobody_comes_in_without_being_a_user(place: Place) -> None:
     anonymous = driver.Valkey(host="127.0.0.1", port=place.wanted["port"])
     with pytest.raises(driver.AuthenticationError):
         anonymous.ping()
+    place.by_hand("ACL", "SETUSER", "default", "on", "nopass", "+@all", "~*")
+    assert driver.Valkey(host="127.0.0.1", port=place.wanted["port"]).ping()
+    place.engine.apply_configuration(place.wanted, {})
+    with pytest.raises(driver.AuthenticationError):
+        driver.Valkey(host="127.0.0.1", port=place.wanted["port"]).ping()
     password = place.home.data / "agent-password"
     assert password.stat().st_mode & 0o777 == 0o600
     assert password.stat().st_uid == os.geteuid()
@@ -167,6 +172,15 @@ def test_a_dynamic_parameter_is_applied_and_goes_back_to_its_default(place: Plac
     assert place.running("maxmemory-policy") == "noeviction"
     assert place.running("maxmemory") == str(384 << 20)
     assert place.running("save") == "3600 1 300 100 60 10000"
+
+
+@pytest.mark.parametrize("value", ["on", "TRUE", "1", "yes"])
+def test_a_boolean_may_be_written_in_the_usual_ways(place: Place, value: str) -> None:
+    seen = place.engine.apply_configuration(
+        place.wanted, {"lazyfree-lazy-expire": "off", "rdbchecksum": value}
+    )
+    assert seen["in_sync"], seen
+    assert place.running("lazyfree-lazy-expire") == "no"
 
 
 def test_a_parameter_changed_by_hand_is_put_right(place: Place) -> None:
@@ -374,6 +388,22 @@ def test_dropping_a_user_ends_its_sessions(place: Place) -> None:
     assert place.engine.drop_user("app", "%") is None
     with pytest.raises(driver.ValkeyError):
         client.ping()
+
+
+def test_users_that_could_not_be_saved_are_saved_later(place: Place) -> None:
+    user = wanted_user("app", "p", EVERYTHING)
+    kept = place.home.data / "users.acl"
+    kept.unlink()
+    kept.mkdir()  # in its way
+    with pytest.raises(EngineError, match="save"):
+        place.engine.ensure_user(user)
+    kept.rmdir()
+    place.engine.ensure_user(user)
+    place.engine.ensure_grants(user)
+    assert "user app on" in kept.read_text()
+    place.engine.stop()
+    place.up()
+    assert place.login("app", "p").ping()
 
 
 @pytest.mark.parametrize("name", ["default", "coffret_admin"])

@@ -25,7 +25,7 @@ def _own() -> set[str]:
 
 def users(server: Session) -> list[SeenUser]:
     """All accounts but the engine's own and the agent's; no roles."""
-    databases, everywhere = grants.all_databases(server), grants.all_global(server)
+    databases, everywhere = grants.on_databases(server), grants.on_everything(server)
     return [
         {"name": name, "host": host, "grants": grants.seen(name, host, databases, everywhere)}
         for name, host, definition in _accounts(server)
@@ -95,6 +95,8 @@ def _definition(server: Session, name: str, host: str) -> dict[str, Any] | None:
 def _login(definition: dict[str, Any]) -> dict[str, Any]:
     """How the account comes in, without what is off. An expired password counts as its own."""
     login = {key: value for key, value in definition.items() if key not in _NOT_OURS and value}
+    if definition.get("password_lifetime") == -1:  # as everywhere
+        del login["password_lifetime"]
     if definition.get("password_last_changed") == 0:
         login["expired"] = True
     return login

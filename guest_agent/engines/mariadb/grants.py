@@ -53,8 +53,8 @@ def grantee(name: str, host: str) -> str:
     return f"'{name}'@'{host}'"
 
 
-def all_databases(server: Session) -> dict[str, dict[str, set[str]]]:
-    """Grantee -> stored database pattern -> privileges, with GRANT OPTION as one of them.
+def on_databases(server: Session, one: str | None = None) -> dict[str, dict[str, set[str]]]:
+    """Grantee (all or `one`) -> stored database pattern -> privileges, GRANT OPTION among them.
 
     `ALL` is among them where they are all that this version has for a database.
     """
@@ -63,7 +63,11 @@ def all_databases(server: Session) -> dict[str, dict[str, set[str]]]:
         "AND TABLE_NAME = 'db' AND COLUMN_NAME LIKE '%%\\_priv'"
     )[0]["n"]
     found: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
-    for row in server.rows("SELECT * FROM information_schema.SCHEMA_PRIVILEGES"):
+    for row in server.rows(
+        "SELECT * FROM information_schema.SCHEMA_PRIVILEGES WHERE %s IS NULL OR GRANTEE = %s",
+        one,
+        one,
+    ):
         words = found[row["GRANTEE"]][row["TABLE_SCHEMA"]]
         if row["PRIVILEGE_TYPE"] != "USAGE":
             words.add(row["PRIVILEGE_TYPE"])
@@ -76,12 +80,15 @@ def all_databases(server: Session) -> dict[str, dict[str, set[str]]]:
     return found
 
 
-def all_global(server: Session) -> dict[str, set[str]]:
-    """Grantee -> privileges on everything."""
+def on_everything(server: Session, one: str | None = None) -> dict[str, set[str]]:
+    """Grantee (all or `one`) -> privileges on everything."""
     found: dict[str, set[str]] = defaultdict(set)
     for row in server.rows(
         "SELECT * FROM information_schema.USER_PRIVILEGES "
-        "WHERE PRIVILEGE_TYPE <> 'USAGE' OR IS_GRANTABLE = 'YES'"
+        "WHERE (PRIVILEGE_TYPE <> 'USAGE' OR IS_GRANTABLE = 'YES') "
+        "AND (%s IS NULL OR GRANTEE = %s)",
+        one,
+        one,
     ):
         found[row["GRANTEE"]].add(row["PRIVILEGE_TYPE"])
     return found
@@ -90,7 +97,7 @@ def all_global(server: Session) -> dict[str, set[str]]:
 def ensure(server: Session, name: str, host: str, grants: Sequence[Grant]) -> list[str]:
     """Make it so; returns what was done, as sentences' parts."""
     want = {pattern(one): words for one, words in wanted(grants).items()}
-    have = all_databases(server).get(grantee(name, host), {})
+    have = on_databases(server, grantee(name, host)).get(grantee(name, host), {})
     done = _strip(server, name, host)
     for stored in sorted(want.keys() | have.keys()):
         done += _one(server, (name, host), stored, have, want)
@@ -132,7 +139,7 @@ def _strip(server: Session, name: str, host: str) -> list[str]:
     """Take away everything that is not on a whole database."""
     account, spelled = (name, host), grantee(name, host)
     done = []
-    if words := all_global(server).get(spelled):
+    if words := on_everything(server, spelled).get(spelled):
         server.run("REVOKE ALL PRIVILEGES ON *.* FROM %s@%s", *account)
         server.run("REVOKE GRANT OPTION ON *.* FROM %s@%s", *account)
         done.append(f"revoked {_list(words)} on everything")

@@ -9,13 +9,15 @@ from guest_agent.protocol import DesiredDatabase, SeenDatabase
 _OWN = ("information_schema", "mysql", "performance_schema", "sys")
 
 
-def databases(server: Session) -> list[SeenDatabase]:
-    """All but the engine's own."""
+def databases(server: Session, named: str | None = None) -> list[SeenDatabase]:
+    """All but the engine's own, or the one of this name."""
     rows = server.rows(
         "SELECT SCHEMA_NAME AS name, DEFAULT_CHARACTER_SET_NAME AS character_set, "
         "DEFAULT_COLLATION_NAME AS collation FROM information_schema.SCHEMATA "
-        "WHERE SCHEMA_NAME NOT IN %s ORDER BY SCHEMA_NAME",
+        "WHERE SCHEMA_NAME NOT IN %s AND (%s IS NULL OR SCHEMA_NAME = %s) ORDER BY SCHEMA_NAME",
         _OWN,
+        named,
+        named,
     )
     return [
         {
@@ -65,7 +67,7 @@ def _checked(name: str) -> str:
 
 
 def _one(server: Session, name: str) -> SeenDatabase | None:
-    return next((one for one in databases(server) if one["name"] == name), None)
+    return next((one for one in databases(server, name) if one["name"] == name), None)
 
 
 def character_sets(server: Session) -> dict[str, list[str]]:

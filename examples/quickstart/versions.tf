@@ -1,0 +1,13 @@
+terraform {
+  required_version = ">= 1.11" # write-only attributes
+
+  required_providers {
+    coffret = {
+      source  = "registry.terraform.io/coffret/coffret"
+      version = "~> 0.1"
+    }
+  }
+}
+
+# Endpoint and token come from COFFRET_ENDPOINT and COFFRET_TOKEN.
+provider "coffret" {}

@@ -1,0 +1,1 @@
+"""Generates the Terraform provider's declarations from the control plane's OpenAPI document."""

@@ -1,0 +1,187 @@
+"""What the provider offers: the one list that is kept by hand."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+from .document import Document, Field, Type, Unmapped, observed
+
+RESOURCES = {
+    "datastore": "/v1/datastores/{datastore}",
+    "datastore_version": "/v1/datastores/{datastore}/versions/{version}",
+    "configuration_group": "/v1/configuration-groups/{group}",
+    "instance": "/v1/instances/{instance}",
+    "database": "/v1/instances/{instance}/databases/{database}",
+    "user": "/v1/instances/{instance}/users/{user}",
+}
+FITTING = {"flavor": ("/v1/flavors/{flavor}", "/v1/flavors")}
+"""Data sources that are read by name, or else are the first of a filtered list."""
+LISTS = {
+    "flavors": "/v1/flavors",
+    "parameters": "/v1/datastores/{datastore}/versions/{version}/parameters",
+}
+"""Data sources that are a whole list."""
+DESCRIPTIONS = {
+    "datastore": "A database engine that can be managed. Written by admins.",
+    "datastore_version": "One version of a datastore: its image and its packages. It starts with the"
+    " parameter catalogue of the nearest version of the same major number. Written by admins.",
+    "configuration_group": "Parameter values that many instances share and are kept in sync with.",
+    "instance": "A datastore version that runs, with its volume and its guest agent. Every change is"
+    " made in place but for those that say otherwise.",
+    "database": "A database inside an instance: what applications connect to. Destroying it drops it"
+    " with all that is in it.",
+    "user": "A user inside an instance, with its grants.",
+    "flavor": "A flavor by its name or id, or the smallest that has at least what is asked for.",
+    "flavors": "The flavors that have at least what is asked for, the smallest first.",
+    "parameters": "The parameter catalogue of a datastore version: what configuration groups can set.",
+}
+TIMEOUT_MINUTES = {"instance": 30}
+DEFAULT_TIMEOUT_MINUTES = 10
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A resource, a data source, or both; everything the templates need."""
+
+    type: str
+    path: str
+    """With attributes' names in braces."""
+    parents: tuple[Field, ...]
+    key: str
+    """Empty for a list."""
+    fields: tuple[Field, ...]
+    description: str
+    waits: bool = False
+    list_path: str = ""
+    filters: tuple[Field, ...] = ()
+    items: str = ""
+
+    @property
+    def package(self) -> str:
+        return self.type.replace("_", "")
+
+    @property
+    def title(self) -> str:
+        return self.type.replace("_", " ")
+
+    @property
+    def minutes(self) -> int:
+        return TIMEOUT_MINUTES.get(self.type, DEFAULT_TIMEOUT_MINUTES)
+
+    @property
+    def events_of(self) -> str:
+        """The attribute that names the instance whose events tell of this resource."""
+        if self.type == "instance":
+            return "id"
+        return "instance" if any(parent.name == "instance" for parent in self.parents) else ""
+
+
+def resources(document: Document) -> list[Offer]:
+    return [_resource(document, name, path) for name, path in RESOURCES.items()]
+
+
+def data_sources(document: Document) -> list[Offer]:
+    found = [replace(offer, fields=_visible(offer.fields)) for offer in resources(document)]
+    found += [_fitting(document, name, *paths) for name, paths in FITTING.items()]
+    found += [_list(document, name, path) for name, path in LISTS.items()]
+    return found
+
+
+def _resource(document: Document, name: str, path: str) -> Offer:
+    schema = document.answer(path, "get")
+    if document.body(path) != schema:
+        raise Unmapped(f"{path}: a PUT takes another schema than a GET answers with.")
+    document.operation(path, "delete")
+    fields = document.fields(schema, name)
+    key = _key(fields, path)
+    shown, parents = _attributes_in(path, key.name)
+    return Offer(
+        type=name,
+        path=shown,
+        parents=parents,
+        key=key.name,
+        fields=tuple(_renamed(fields, name)),
+        description=DESCRIPTIONS[name],
+        waits=any(field.path == ("status", "ready") for field in fields),
+    )
+
+
+def _fitting(document: Document, name: str, path: str, list_path: str) -> Offer:
+    schema = document.answer(path, "get")
+    fields = document.fields(schema, name)
+    key = _key(fields, path)
+    shown, parents = _attributes_in(path, key.name)
+    return Offer(
+        type=name,
+        path=shown,
+        parents=parents,
+        key=key.name,
+        fields=_visible(fields),
+        description=DESCRIPTIONS[name],
+        list_path=list_path,
+        filters=tuple(document.query(list_path)),
+    )
+
+
+def _list(document: Document, name: str, path: str) -> Offer:
+    page = document.answer(path, "get")
+    items = document.field(name, page["properties"]["items"], (name,), name, read_only=True)
+    shown, parents = _attributes_in(path, "")
+    return Offer(
+        type=name,
+        path=shown,
+        parents=parents,
+        key="",
+        fields=(items,),
+        description=DESCRIPTIONS[name],
+        list_path=shown,
+        filters=tuple(document.query(path)),
+        items=name,
+    )
+
+
+def _key(fields: list[Field], path: str) -> Field:
+    keys = [field for field in fields if field.key]
+    if len(keys) != 1:
+        raise Unmapped(f"{path}: one field has x-key, not {len(keys)}.")
+    return keys[0]
+
+
+def _attributes_in(path: str, key: str) -> tuple[str, tuple[Field, ...]]:
+    """The path with its last placeholder named as the key is, and the parents before it."""
+    names = re.findall(r"{(\w+)}", path)
+    if key:
+        path = path.replace("{" + names.pop() + "}", "{" + key + "}")
+    return path, tuple(_parent(name) for name in names)
+
+
+def _parent(name: str) -> Field:
+    return Field(
+        name=name,
+        path=(),
+        type=Type("string"),
+        description=f"Name or id of the {name} that it belongs to. An id survives a change of the name.",
+        required=True,
+    )
+
+
+def _visible(fields: list[Field] | tuple[Field, ...]) -> tuple[Field, ...]:
+    """Fields as a data source shows them: all of them read, none of them secret."""
+    return tuple(observed(field) for field in fields if not field.write_only)
+
+
+def _renamed(fields: list[Field], where: str) -> list[Field]:
+    """A secret becomes `_wo`, with the version that says when it is another one."""
+    secrets = {field.name for field in fields if field.write_only}
+    versions = {f"{name}_version" for name in secrets}
+    if missing := versions - {field.name for field in fields}:
+        raise Unmapped(f"{where}: a writeOnly field needs its version beside it: {', '.join(missing)}.")
+    return [
+        replace(field, name=f"{field.name}_wo")
+        if field.name in secrets
+        else replace(field, name=field.name.removesuffix("_version") + "_wo_version")
+        if field.name in versions
+        else field
+        for field in fields
+    ]

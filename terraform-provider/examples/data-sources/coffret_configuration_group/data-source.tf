@@ -1,0 +1,3 @@
+data "coffret_configuration_group" "example" {
+  name = "orders-settings"
+}

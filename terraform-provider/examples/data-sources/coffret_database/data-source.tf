@@ -1,0 +1,4 @@
+data "coffret_database" "example" {
+  instance = "orders-db"
+  name     = "orders"
+}

@@ -1,0 +1,3 @@
+data "coffret_datastore" "example" {
+  name = "postgresql"
+}

@@ -1,0 +1,4 @@
+data "coffret_datastore_version" "example" {
+  datastore = "postgresql"
+  name      = "18"
+}

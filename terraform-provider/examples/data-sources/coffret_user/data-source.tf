@@ -1,0 +1,4 @@
+data "coffret_user" "example" {
+  instance = "orders-db"
+  name     = "app"
+}

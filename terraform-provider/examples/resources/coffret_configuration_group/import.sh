@@ -1,0 +1,1 @@
+terraform import coffret_configuration_group.example orders-settings

@@ -1,0 +1,11 @@
+resource "coffret_configuration_group" "example" {
+  name      = "orders-settings"
+  datastore = "postgresql"
+  version   = "18"
+
+  # Checked against the catalogue: see the data source coffret_parameters.
+  parameters = {
+    max_connections = "200"
+    work_mem        = "16MB"
+  }
+}

@@ -1,0 +1,1 @@
+terraform import coffret_database.example orders-db/orders

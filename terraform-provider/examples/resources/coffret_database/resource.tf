@@ -1,0 +1,5 @@
+resource "coffret_database" "example" {
+  instance      = coffret_instance.example.id
+  name          = "orders"
+  character_set = "UTF8"
+}

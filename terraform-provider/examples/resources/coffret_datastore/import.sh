@@ -1,0 +1,1 @@
+terraform import coffret_datastore.example postgresql

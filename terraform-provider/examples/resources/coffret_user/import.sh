@@ -1,0 +1,1 @@
+terraform import coffret_user.example orders-db/app

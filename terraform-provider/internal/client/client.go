@@ -1,0 +1,227 @@
+// Package client speaks HTTP to the control plane: authentication, retries, problems.
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	// attempts is how often one request is sent when the server cannot be reached or is too busy.
+	attempts = 6
+	// firstPause doubles with each attempt up to longestPause.
+	firstPause   = 200 * time.Millisecond
+	longestPause = 5 * time.Second
+	// longestRequest bounds one exchange; the server parks a waiting GET for 25 s of it.
+	longestRequest = 60 * time.Second
+)
+
+// Client sends requests to one control plane with one token. It is safe for concurrent use.
+type Client struct {
+	endpoint  string
+	token     string
+	userAgent string
+	http      *http.Client
+}
+
+// Object is a JSON object; its numbers are json.Number.
+type Object = map[string]any
+
+// New returns a client for the control plane at endpoint, such as http://127.0.0.1:8779.
+func New(endpoint, token, userAgent string) (*Client, error) {
+	base, err := url.Parse(endpoint)
+	if err != nil || (base.Scheme != "http" && base.Scheme != "https") || base.Host == "" {
+		return nil, fmt.Errorf("%q is not an endpoint; it looks like http://127.0.0.1:8779", endpoint)
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	// Terraform reads up to -parallelism resources at once; each keeps its connection.
+	transport.MaxIdleConnsPerHost = 64
+	return &Client{
+		endpoint:  strings.TrimSuffix(strings.TrimRight(base.String(), "/"), "/v1"),
+		token:     token,
+		userAgent: userAgent,
+		http:      &http.Client{Transport: transport, Timeout: longestRequest},
+	}, nil
+}
+
+// Get reads a resource. The path starts with /v1 and may have a query.
+func (c *Client) Get(ctx context.Context, path string) (Object, error) {
+	return c.do(ctx, http.MethodGet, path, nil, nil)
+}
+
+// Put creates or replaces a resource and returns it.
+func (c *Client) Put(ctx context.Context, path string, body Object) (Object, error) {
+	return c.do(ctx, http.MethodPut, path, body, nil)
+}
+
+// Create is Put for a name that must be free: a Problem with status 412 says that it is not.
+func (c *Client) Create(ctx context.Context, path string, body Object) (Object, error) {
+	return c.do(ctx, http.MethodPut, path, body, http.Header{"If-None-Match": {"*"}})
+}
+
+// Delete starts deleting a resource. It returns nil when there is none any more.
+func (c *Client) Delete(ctx context.Context, path string) (Object, error) {
+	answer, err := c.do(ctx, http.MethodDelete, path, nil, nil)
+	if IsNotFound(err) {
+		return nil, nil
+	}
+	return answer, err
+}
+
+// List reads all pages of a list.
+func (c *Client) List(ctx context.Context, path string) ([]Object, error) {
+	var items []Object
+	for path != "" {
+		page, err := c.Get(ctx, path)
+		if err != nil {
+			return nil, err
+		}
+		listed, _ := page["items"].([]any)
+		for _, item := range listed {
+			if object, ok := item.(Object); ok {
+				items = append(items, object)
+			}
+		}
+		path = nextPage(page)
+	}
+	return items, nil
+}
+
+func nextPage(page Object) string {
+	links, _ := page["links"].([]any)
+	for _, link := range links {
+		if object, ok := link.(Object); ok && object["rel"] == "next" {
+			href, _ := object["href"].(string)
+			return href
+		}
+	}
+	return ""
+}
+
+// do sends a request, again while the answer says that a later attempt may do. All methods here are
+// idempotent, so that a request whose answer was lost may be repeated.
+func (c *Client) do(
+	ctx context.Context, method, path string, body Object, header http.Header,
+) (Object, error) {
+	var content []byte
+	if body != nil {
+		var err error
+		if content, err = json.Marshal(body); err != nil {
+			return nil, fmt.Errorf("writing the body of %s %s: %w", method, path, err)
+		}
+	}
+	unanswered := false
+	for attempt := 1; ; attempt++ {
+		answer, err := c.once(ctx, method, path, content, header)
+		if err == nil {
+			return answer, nil
+		}
+		if problem := AsProblem(err); problem != nil {
+			problem.Unsure = unanswered
+		} else if ctx.Err() == nil {
+			unanswered = true
+		}
+		pause, again := pauseBeforeRetry(method, err, attempt)
+		if !again || ctx.Err() != nil {
+			return nil, err
+		}
+		if !Sleep(ctx, pause) {
+			return nil, errors.Join(err, ctx.Err())
+		}
+	}
+}
+
+func (c *Client) once(
+	ctx context.Context, method, path string, content []byte, header http.Header,
+) (Object, error) {
+	request, err := http.NewRequestWithContext(ctx, method, c.endpoint+path, bytes.NewReader(content))
+	if err != nil {
+		return nil, err
+	}
+	for name, values := range header {
+		request.Header[name] = values
+	}
+	request.Header.Set("Authorization", "Bearer "+c.token)
+	request.Header.Set("User-Agent", c.userAgent)
+	request.Header.Set("Accept", "application/json")
+	if content != nil {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	response, err := c.http.Do(request)
+	if err != nil {
+		return nil, &Unreachable{Endpoint: c.endpoint, Err: err}
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		return nil, &Unreachable{Endpoint: c.endpoint, Err: err}
+	}
+	if response.StatusCode >= 300 {
+		return nil, problemOf(method, path, response, text)
+	}
+	if len(text) == 0 {
+		return nil, nil
+	}
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.UseNumber()
+	var answer Object
+	if err := decoder.Decode(&answer); err != nil {
+		return nil, fmt.Errorf("%s %s was answered with something that is no JSON object: %w", method, path, err)
+	}
+	return answer, nil
+}
+
+// pauseBeforeRetry says whether another attempt makes sense and when.
+func pauseBeforeRetry(method string, err error, attempt int) (time.Duration, bool) {
+	problem := AsProblem(err)
+	if problem == nil {
+		var unreachable *Unreachable
+		return backoff(attempt), errors.As(err, &unreachable) && attempt < attempts
+	}
+	pause := max(problem.RetryAfter, backoff(attempt))
+	switch problem.Status {
+	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable:
+		return pause, attempt < attempts
+	case http.StatusConflict:
+		// Something is in the way that goes away: the name is being deleted, a group is being
+		// detached. The context says how long that may take.
+		inUse := method == http.MethodDelete && problem.Code == "in_use"
+		return pause, problem.RetryAfter > 0 || inUse
+	}
+	return 0, false
+}
+
+func backoff(attempt int) time.Duration {
+	pause := min(firstPause<<min(attempt-1, 10), longestPause)
+	return pause/2 + rand.N(pause/2)
+}
+
+// Sleep waits; it returns false when the context ends first.
+func Sleep(ctx context.Context, pause time.Duration) bool {
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+func retryAfter(header http.Header) time.Duration {
+	seconds, err := strconv.ParseFloat(header.Get("Retry-After"), 64)
+	if err != nil || seconds < 0 || seconds > 3600 {
+		return 0
+	}
+	return time.Duration(seconds * float64(time.Second))
+}

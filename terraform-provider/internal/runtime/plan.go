@@ -1,0 +1,83 @@
+package runtime
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/hashicorp/terraform-plugin-framework/path"
+	"github.com/hashicorp/terraform-plugin-framework/resource"
+
+	"github.com/coffret/terraform-provider-coffret/internal/client"
+)
+
+// ModifyPlan checks what a schema cannot say: secrets that must be there, and parents that are the same
+// under another name. A dry run of the API has its place here, too.
+func (r *Resource) ModifyPlan(
+	ctx context.Context, req resource.ModifyPlanRequest, resp *resource.ModifyPlanResponse,
+) {
+	if req.Plan.Raw.IsNull() {
+		return
+	}
+	plan, config, prior := attributesOf(req.Plan.Raw), attributesOf(req.Config.Raw), attributesOf(req.State.Raw)
+	for _, field := range r.facts.Fields {
+		if field.SecretOf == "" || !config[field.Attr].IsNull() {
+			continue
+		}
+		if req.State.Raw.IsNull() {
+			resp.Diagnostics.AddAttributeError(path.Root(field.Attr), "Missing "+field.Attr,
+				fmt.Sprintf("A new %s needs %s.", r.facts.title(), field.Attr))
+		} else if !plan[field.SecretOf].Equal(prior[field.SecretOf]) {
+			resp.Diagnostics.AddAttributeError(path.Root(field.Attr), "Missing "+field.Attr,
+				fmt.Sprintf("Another %s says that there is another %s; set it.", field.SecretOf, field.Attr))
+		}
+	}
+	if req.State.Raw.IsNull() {
+		return
+	}
+	for _, parent := range r.facts.Parents {
+		if plan[parent].Equal(prior[parent]) {
+			continue
+		}
+		if !plan[parent].IsKnown() || r.isElsewhere(ctx, plan, prior) {
+			resp.RequiresReplace = append(resp.RequiresReplace, path.Root(parent))
+		}
+	}
+}
+
+// isElsewhere says whether the plan's parents are other resources than the state's, and not the same ones
+// by another name or by their id. When the parent does not exist it may be about to get that name, so the
+// answer is no: the update then fails if it is another one, which is better than to lose what is inside.
+func (r *Resource) isElsewhere(ctx context.Context, plan, prior values) bool {
+	here := values{"id": prior["id"], r.facts.Key: prior[r.facts.Key]}
+	for _, parent := range r.facts.Parents {
+		here[parent] = plan[parent]
+	}
+	if r.client == nil {
+		return false
+	}
+	_, err := r.client.Get(ctx, r.facts.byID(here))
+	if !client.IsNotFound(err) {
+		return false
+	}
+	around, _, _ := strings.Cut(r.facts.Path, "/{"+r.facts.Key+"}")
+	around = around[:strings.LastIndex(around, "/")]
+	_, err = r.client.Get(ctx, r.facts.at(around, here))
+	return err == nil
+}
+
+// ImportState takes the name, after its parents' names: `orders-db/orders`.
+func (r *Resource) ImportState(
+	ctx context.Context, req resource.ImportStateRequest, resp *resource.ImportStateResponse,
+) {
+	names := append(append([]string{}, r.facts.Parents...), r.facts.Key)
+	parts := strings.SplitN(req.ID, "/", len(names))
+	for i, name := range names {
+		if len(parts) != len(names) || parts[i] == "" {
+			resp.Diagnostics.AddError("The import ID has another shape",
+				fmt.Sprintf("A %s is imported as %q; %q is not that.", r.facts.title(), strings.Join(names, "/"), req.ID))
+			return
+		}
+		resp.Diagnostics.Append(resp.State.SetAttribute(ctx, path.Root(name), parts[i])...)
+	}
+}

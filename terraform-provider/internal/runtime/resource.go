@@ -1,0 +1,287 @@
+package runtime
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/hashicorp/terraform-plugin-framework-timeouts/resource/timeouts"
+	"github.com/hashicorp/terraform-plugin-framework/diag"
+	"github.com/hashicorp/terraform-plugin-framework/path"
+	"github.com/hashicorp/terraform-plugin-framework/resource"
+	"github.com/hashicorp/terraform-plugin-framework/resource/schema"
+	"github.com/hashicorp/terraform-plugin-framework/tfsdk"
+	"github.com/hashicorp/terraform-plugin-go/tftypes"
+
+	"github.com/coffret/terraform-provider-coffret/internal/client"
+)
+
+// Resource is any resource of the provider: generated facts and schema, and the behaviour below.
+type Resource struct {
+	facts  Facts
+	schema schema.Schema
+	client *client.Client
+}
+
+var (
+	_ resource.ResourceWithConfigure   = &Resource{}
+	_ resource.ResourceWithImportState = &Resource{}
+	_ resource.ResourceWithModifyPlan  = &Resource{}
+)
+
+// NewResource ties facts and schema together and adds the timeouts block.
+func NewResource(facts Facts, attributes schema.Schema) resource.Resource {
+	attributes.Blocks = map[string]schema.Block{
+		"timeouts": timeouts.Block(context.Background(), timeouts.Opts{
+			Create: true, Update: true, Delete: true,
+			CreateDescription: limitDescription("creating", facts),
+			UpdateDescription: limitDescription("updating", facts),
+			DeleteDescription: limitDescription("deleting", facts),
+		}),
+	}
+	return &Resource{facts: facts, schema: attributes}
+}
+
+func limitDescription(doing string, facts Facts) string {
+	return fmt.Sprintf("How long %s may take, such as `90s` or `1h30m`. Default: `%s`.",
+		doing, shortDuration(facts.Timeout))
+}
+
+func (r *Resource) Metadata(
+	_ context.Context, req resource.MetadataRequest, resp *resource.MetadataResponse,
+) {
+	resp.TypeName = req.ProviderTypeName + "_" + r.facts.Type
+}
+
+func (r *Resource) Schema(_ context.Context, _ resource.SchemaRequest, resp *resource.SchemaResponse) {
+	resp.Schema = r.schema
+}
+
+func (r *Resource) Configure(
+	_ context.Context, req resource.ConfigureRequest, _ *resource.ConfigureResponse,
+) {
+	// Nil while Terraform validates: the provider is not configured then.
+	r.client, _ = req.ProviderData.(*client.Client)
+}
+
+func (r *Resource) Create(
+	ctx context.Context, req resource.CreateRequest, resp *resource.CreateResponse,
+) {
+	ctx, cancel := r.within(ctx, req.Plan, timeouts.Value.Create, &resp.Diagnostics)
+	defer cancel()
+	plan, config := attributesOf(req.Plan.Raw), attributesOf(req.Config.Raw)
+	body, err := r.facts.body(plan, config, true)
+	if err != nil {
+		r.report(&resp.Diagnostics, "create", err)
+		return
+	}
+	document, err := r.client.Create(ctx, r.facts.byName(plan), body)
+	if problem := client.AsProblem(err); problem != nil && problem.Status == http.StatusPreconditionFailed {
+		document, err = r.taken(ctx, problem, plan, body)
+	}
+	if err != nil {
+		r.report(&resp.Diagnostics, "create", err)
+		return
+	}
+	// Saved before the waiting: whatever happens from here on, Terraform knows what it has made.
+	w := written{&resp.State, resp.Private.SetKey, &resp.Diagnostics}
+	made := r.save(ctx, document, plan, w)
+	if resp.Diagnostics.HasError() {
+		return
+	}
+	r.waitAndSave(ctx, "create", document, made, plan, w)
+}
+
+func (r *Resource) Read(ctx context.Context, req resource.ReadRequest, resp *resource.ReadResponse) {
+	prior := attributesOf(req.State.Raw)
+	document, err := r.client.Get(ctx, r.facts.byID(prior))
+	if client.IsNotFound(err) {
+		if text(prior["id"]) == "" {
+			r.report(&resp.Diagnostics, "import", err)
+			return
+		}
+		resp.State.RemoveResource(ctx)
+		return
+	}
+	if err != nil {
+		r.report(&resp.Diagnostics, "read", err)
+		return
+	}
+	kind := r.kind(ctx)
+	made, err := r.facts.state(document, prior, kind)
+	if err != nil {
+		r.report(&resp.Diagnostics, "read", err)
+		return
+	}
+	remembered, diags := req.Private.GetKey(ctx, spellingsKey)
+	resp.Diagnostics.Append(diags...)
+	r.facts.keep(made, prior, remembered, document)
+	resp.State.Raw = tftypes.NewValue(kind, made)
+}
+
+func (r *Resource) Update(
+	ctx context.Context, req resource.UpdateRequest, resp *resource.UpdateResponse,
+) {
+	ctx, cancel := r.within(ctx, req.Plan, timeouts.Value.Update, &resp.Diagnostics)
+	defer cancel()
+	plan, config, prior := attributesOf(req.Plan.Raw), attributesOf(req.Config.Raw), attributesOf(req.State.Raw)
+	body, err := r.facts.body(plan, config, r.newSecret(plan, prior))
+	if err != nil {
+		r.report(&resp.Diagnostics, "update", err)
+		return
+	}
+	here := values{}
+	for name, value := range plan {
+		here[name] = value
+	}
+	here["id"] = prior["id"]
+	document, err := r.client.Put(ctx, r.facts.byID(here), body)
+	if err != nil {
+		r.report(&resp.Diagnostics, "update", err)
+		return
+	}
+	w := written{&resp.State, resp.Private.SetKey, &resp.Diagnostics}
+	made := r.save(ctx, document, plan, w)
+	if resp.Diagnostics.HasError() {
+		return
+	}
+	r.waitAndSave(ctx, "update", document, made, plan, w)
+}
+
+func (r *Resource) Delete(
+	ctx context.Context, req resource.DeleteRequest, resp *resource.DeleteResponse,
+) {
+	ctx, cancel := r.within(ctx, req.State, timeouts.Value.Delete, &resp.Diagnostics)
+	defer cancel()
+	here := r.facts.byID(attributesOf(req.State.Raw))
+	document, err := r.client.Delete(ctx, here)
+	if err == nil && document != nil {
+		err = r.waitUntilGone(ctx, here, document)
+	}
+	if err != nil {
+		r.report(&resp.Diagnostics, "delete", err)
+	}
+}
+
+// taken answers a create whose name is taken: with the resource when it is the one that an earlier,
+// unanswered attempt of this create has made, else with an error that says how to import it.
+func (r *Resource) taken(
+	ctx context.Context, problem *client.Problem, plan values, body client.Object,
+) (client.Object, error) {
+	if problem.Unsure {
+		document, err := r.client.Get(ctx, r.facts.byName(plan))
+		if err != nil {
+			return nil, err
+		}
+		if generation, _ := document["generation"].(json.Number); generation == "1" && asked(document, body) {
+			return document, nil
+		}
+	}
+	return nil, &nameTaken{facts: &r.facts, plan: plan, problem: problem}
+}
+
+// asked says whether the document is what a create with this body makes.
+func asked(document, body client.Object) bool {
+	for name, wanted := range body {
+		answered, shown := document[name]
+		inner, isObject := wanted.(client.Object)
+		found, isObjectToo := answered.(client.Object)
+		switch {
+		case !shown: // write-only
+		case isObject && isObjectToo:
+			if !asked(found, inner) {
+				return false
+			}
+		default:
+			one, errOne := json.Marshal(answered)
+			other, errOther := json.Marshal(wanted)
+			if errOne != nil || errOther != nil || !bytes.Equal(one, other) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// written is where a write puts what it knows.
+type written struct {
+	state   *tfsdk.State
+	private func(context.Context, string, []byte) diag.Diagnostics
+	diags   *diag.Diagnostics
+}
+
+// save puts the document into the state; it returns the attributes.
+func (r *Resource) save(ctx context.Context, document client.Object, plan values, w written) values {
+	kind := r.kind(ctx)
+	made, err := r.facts.state(document, plan, kind)
+	var spelled spellings
+	if err == nil {
+		spelled, err = r.facts.settle(made, plan, document)
+	}
+	var remembered []byte
+	if err == nil {
+		remembered, err = json.Marshal(spelled)
+	}
+	if err != nil {
+		r.report(w.diags, "read", err)
+		return nil
+	}
+	w.state.Raw = tftypes.NewValue(kind, made)
+	w.diags.Append(w.private(ctx, spellingsKey, remembered)...)
+	return made
+}
+
+// waitAndSave waits until the resource is ready and saves it again. An ERROR of the control plane is an
+// error; the end of Terraform's own patience is a warning, since the work goes on
+// (docs/decisions/terraform-waiting.md).
+func (r *Resource) waitAndSave(
+	ctx context.Context, doing string, document client.Object, made, plan values, w written,
+) {
+	if !r.facts.Waits {
+		return
+	}
+	document, err := r.waitUntilReady(ctx, made, document)
+	if document != nil {
+		r.save(ctx, document, plan, w)
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		r.warnUnready(w.diags, doing, made, document)
+		return
+	}
+	if err != nil {
+		r.report(w.diags, doing, err)
+	}
+}
+
+// newSecret says whether the plan asks for another secret.
+func (r *Resource) newSecret(plan, prior values) bool {
+	for _, field := range r.facts.Fields {
+		if field.SecretOf != "" && !plan[field.SecretOf].Equal(prior[field.SecretOf]) {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *Resource) kind(ctx context.Context) tftypes.Object {
+	return r.schema.Type().TerraformType(ctx).(tftypes.Object)
+}
+
+// within bounds ctx by the timeouts block of a plan or state.
+func (r *Resource) within(
+	ctx context.Context,
+	source interface {
+		GetAttribute(context.Context, path.Path, any) diag.Diagnostics
+	},
+	limit limitOf,
+	diags *diag.Diagnostics,
+) (context.Context, context.CancelFunc) {
+	var configured timeouts.Value
+	diags.Append(source.GetAttribute(ctx, path.Root("timeouts"), &configured)...)
+	duration, more := limit(configured, ctx, r.facts.Timeout)
+	diags.Append(more...)
+	return context.WithTimeout(ctx, duration)
+}
