@@ -1,5 +1,6 @@
 """A figure: what was measured, its floor, and whether that is good enough."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
@@ -36,4 +37,5 @@ def in_turns(
         turns = [(measured, values), (floor, floors)]
         for measure, results in turns if number % 2 else reversed(turns):
             results.append(measure())
+        sys.stderr.write(f"  round {number + 1} of {rounds}: {values[-1]:.4g}, floor {floors[-1]:.4g}\n")
     return median(values), median(floors)

@@ -98,16 +98,19 @@ def serving(cloud: str, workers: int = 1) -> Iterator[Service]:
 
 
 def await_url(url: str, process: subprocess.Popen[bytes]) -> None:
-    """Wait until the URL answers; RuntimeError when the process has ended."""
-    while True:
+    """Wait until the URL answers well; RuntimeError when it does not, or the process has ended."""
+    deadline = time.monotonic() + _PATIENCE
+    answer = "nothing"
+    while process.poll() is None and time.monotonic() < deadline:
         try:
-            if requests.get(url, timeout=5).ok:
+            response = requests.get(url, timeout=5)
+            if response.ok:
                 return
-        except requests.RequestException:
-            pass
-        if process.poll() is not None:
-            raise RuntimeError(f"the server for {url} ended with {process.returncode}")
+            answer = response.text
+        except requests.RequestException as error:
+            answer = str(error)
         time.sleep(0.05)
+    raise RuntimeError(f"{url} does not answer as it should; the last answer was: {answer}")
 
 
 def free_port() -> int:
