@@ -62,7 +62,9 @@ def create_app(settings: Settings, cloud: Cloud) -> Flask:
     flask_migrate.Migrate(app, db, directory=str(MIGRATIONS))
     app.extensions["coffret_settings"] = settings
     app.extensions["coffret_cloud"] = cloud
-    app.extensions["coffret_changes"] = Changes(settings.parked_limit)
+    app.extensions["coffret_changes"] = Changes(
+        settings.parked_limit, look_again=1.0 if settings.workers == 1 else 0.2
+    )
     app.extensions["coffret_runner"] = Runner(app, cloud, settings.runner_threads)
     problems.register(app)
     app.before_request(_identify)
