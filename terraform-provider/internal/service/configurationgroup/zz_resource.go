@@ -78,6 +78,9 @@ func NewResource() resource.Resource {
 			"version": schema.StringAttribute{
 				MarkdownDescription: "Datastore version or the beginning of one. Null: the default. A change makes a new resource.",
 				Optional:            true,
+				Validators: []validator.String{
+					stringvalidator.UTF8LengthBetween(1, 255),
+				},
 				PlanModifiers: []planmodifier.String{
 					stringplanmodifier.RequiresReplace(),
 				},

@@ -84,6 +84,9 @@ func NewResource() resource.Resource {
 			"default_version": schema.StringAttribute{
 				MarkdownDescription: "Version of new instances that name none. Null: the newest.",
 				Optional:            true,
+				Validators: []validator.String{
+					stringvalidator.UTF8LengthBetween(1, 255),
+				},
 			},
 		},
 	})

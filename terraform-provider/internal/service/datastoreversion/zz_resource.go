@@ -102,6 +102,7 @@ func NewResource() resource.Resource {
 				Default:             listdefault.StaticValue(types.ListValueMust(types.StringType, []attr.Value{})),
 				ElementType:         types.StringType,
 				Validators: []validator.List{
+					listvalidator.SizeAtMost(1000),
 					listvalidator.ValueStringsAre(stringvalidator.UTF8LengthBetween(1, 255)),
 				},
 			},
