@@ -27,12 +27,14 @@ quickstart: setup-run provider ## Start Coffret here, terraform apply examples/q
 
 .PHONY: down
 down: ## Stop the control plane, agents and engines of this checkout; data stays
-	@if [ -d .quickstart ]; then scripts/setup.sh run && python scripts/quickstart.py down; \
+	@if [ -d .quickstart ]; then \
+	    [ -x .venv/bin/python ] || scripts/setup.sh run; python scripts/quickstart.py down; \
 	else echo "quickstart: nothing runs from this checkout"; fi
 
 .PHONY: clean
 clean: ## Stop them and remove their data
-	@if [ -d .quickstart ]; then scripts/setup.sh run && python scripts/quickstart.py clean; \
+	@if [ -d .quickstart ]; then \
+	    [ -x .venv/bin/python ] || scripts/setup.sh run; python scripts/quickstart.py clean; \
 	else echo "quickstart: this checkout has no data"; fi
 
 .PHONY: setup-run setup-dev
@@ -57,14 +59,16 @@ check: setup-dev ## Lint, format and types, as CI does
 	ruff format --check .
 	mypy
 	mypy scripts
-	cd terraform-provider && test -z "$$(gofmt -l . | tee /dev/stderr)"
+	cd terraform-provider && test -z "$$(gofmt -l . | tee /dev/stderr)" # to put it right: gofmt -w .
 	cd terraform-provider && go vet ./...
 	terraform fmt -check -diff -recursive examples
 
 .PHONY: generate
 generate: setup-dev ## Rewrite what is generated: OpenAPI document, provider, its docs
-	coffret openapi >docs/openapi.json
-	python -m terraform-provider.codegen
+	mkdir -p docs
+	coffret openapi >docs/openapi.json.new && mv docs/openapi.json.new docs/openapi.json
+	cd terraform-provider && python -m codegen && gofmt -w internal
+	terraform-provider/scripts/docs.sh
 
 .PHONY: generated
 generated: setup-dev ## Fail if `make generate` would change anything
@@ -76,8 +80,11 @@ generated: setup-dev ## Fail if `make generate` would change anything
 TREE = export GIT_INDEX_FILE=$$(mktemp -u) && git add --all && git write-tree && rm "$$GIT_INDEX_FILE"
 
 .PHONY: catalogues
-catalogues: setup-dev ## Read the parameter catalogues of the shipped datastore versions from the engines
-	@echo todo
+catalogues: setup-dev ## Read the catalogues of the shipped datastore versions from the engines here
+	@for file in control_plane/datastores/shipped/*.json; do \
+	    name=$$(basename "$$file" .json); echo "catalogues: $$name"; \
+	    coffret-agent catalogue --manager "$${name%-*}" --version "$${name##*-}" >"$$file.new" && \
+	    mv "$$file.new" "$$file"; done
 
 .PHONY: constraints
 constraints: ## Pin anew: the newest of everything, into constraints.txt

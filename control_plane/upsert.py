@@ -56,8 +56,8 @@ class Preconditions:
 NONE = Preconditions()
 
 
-def refuse_while_deleting(row: Resource, what: str) -> None:
-    """A name that is being deleted is not free yet."""
+def refuse_while_deleting(row: Resource | None, what: str) -> None:
+    """A name that is being deleted is not free yet. Goes before all that could be wrong with a body."""
     if getattr(row, "deleting", False):
         raise Conflict(f"The {what} is being deleted; ask again once it is gone.", retry_after=2)
 

@@ -2,7 +2,14 @@ from typing import Any
 
 import marshmallow as ma
 
-from control_plane.http.fields import NAME_PATTERN, ResourceSchema, Text, check_name, list_schema
+from control_plane.http.fields import (
+    NAME_PATTERN,
+    Mapping,
+    ResourceSchema,
+    Text,
+    check_name,
+    list_schema,
+)
 
 
 class Scalar(ma.fields.Field[Any]):
@@ -55,6 +62,7 @@ class ConfigurationGroupSchema(ResourceSchema):
     version = Text(
         load_default=None,
         allow_none=True,
+        validate=ma.validate.Length(1, 255),
         metadata={
             "description": "Datastore version or the beginning of one. Null: the default.",
             "x-immutable": True,
@@ -65,7 +73,7 @@ class ConfigurationGroupSchema(ResourceSchema):
         validate=ma.validate.Length(max=1024),
         metadata={"description": "For people."},
     )
-    parameters = ma.fields.Dict(
+    parameters = Mapping(
         keys=Text(validate=ma.validate.Length(1, 255)),
         values=Scalar(metadata={"type": ["string", "number", "boolean"]}),
         load_default=dict,

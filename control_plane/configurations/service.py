@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from control_plane import work
+from control_plane import names, work
 from control_plane.auth import RequestContext
 from control_plane.configurations.models import ConfigurationGroup
 from control_plane.database import by_key, db, transaction
@@ -22,8 +22,8 @@ from control_plane.upsert import NONE, Outcome, Preconditions, assign
 def find(ctx: RequestContext, key: str) -> ConfigurationGroup:
     """The project's group by name or id. NotFound names the nearest."""
     if (row := _find(ctx, key)) is None:
-        names = db.session.scalars(select(ConfigurationGroup.name).filter_by(project_id=ctx.project_id))
-        raise NotFound(f"The project has no configuration group {key!r}.{nearest(key, names)}")
+        known = db.session.scalars(select(ConfigurationGroup.name).filter_by(project_id=ctx.project_id))
+        raise NotFound(f"The project has no configuration group {key!r}.{nearest(key, known)}")
     return row
 
 
@@ -76,9 +76,13 @@ def put(
             outcome = Outcome.CREATED
         else:
             same = catalogue.same(version, row.parameters, wanted["parameters"])
-            if not assign(row, columns):
+            changed = assign(row, columns)
+            if not changed:
                 return row, Outcome.UNCHANGED
             outcome = Outcome.CHANGED
+            if "name" in changed:
+                for instance in instances.attached_to(row):
+                    instance.revision += 1  # what it shows has the group's name in it
             if not same:
                 _tell_instances(row)
         _record(row, outcome.value)
@@ -114,9 +118,7 @@ def _version(row: ConfigurationGroup | None, wanted: Mapping[str, Any]) -> Datas
 
 
 def _name(ctx: RequestContext, row: ConfigurationGroup | None, key: str, wanted: Mapping[str, Any]) -> str:
-    name: str = wanted.get("name", row.name if row else key)
-    if row is None and name != key:
-        raise Invalid.field("/name", f"The path names {key!r} and the body {name!r}; there is no {key!r}.")
+    name = names.asked(row, key, wanted)
     if row is not None and name != row.name and _find(ctx, name) is not None:
         raise Invalid.field("/name", f"Another configuration group has the name {name!r}.")
     return name

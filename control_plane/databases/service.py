@@ -80,13 +80,13 @@ def put(
         instance = instances.find(ctx, instance_key, for_update=True)
         instances.refuse_unless_usable(instance)
         row = _find(instance, key)
+        refuse_while_deleting(row, f"database {key!r}")
         preconditions.check(row)
         name = row.name if row else key
         if wanted.get("name", name) != name:
             raise Invalid.field("/name", f"A database keeps its name, {name!r}; make another one.")
         columns = {column: wanted[column] for column in ("character_set", "collation", "owner")}
         if row is not None:
-            refuse_while_deleting(row, f"database {name!r}")
             _check(instance, name, columns, row)
             if not assign(row, columns):
                 return row, Outcome.UNCHANGED

@@ -1,11 +1,12 @@
 """Checking parameter values against a catalogue before anything is stored."""
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
 
 from control_plane.datastores.models import DatastoreVersion
-from control_plane.errors import FieldError, Invalid, nearest
+from control_plane.errors import MOST_ERRORS, FieldError, Invalid, nearest
 from guest_agent.protocol import Parameter
 
 TRUE = {"on", "true", "yes", "1"}
@@ -35,6 +36,8 @@ def check(parameters: Mapping[str, Any], version: DatastoreVersion) -> dict[str,
     problems = []
     texts = {}
     for name, value in parameters.items():
+        if len(problems) == MOST_ERRORS:
+            break
         pointer = "/parameters/" + name.replace("~", "~0").replace("/", "~1")
         text = as_text(value)
         if name not in known:
@@ -130,6 +133,8 @@ def _number(manager: str, text: str, unit: str | None) -> float | None:
     if matched is None:
         return None
     number, suffix = float(matched[1]), matched[2]
+    if not math.isfinite(number):
+        return None
     if not suffix:
         return number
     if manager == "mariadb":

@@ -30,6 +30,7 @@ class DatastoreSchema(ResourceSchema):
     default_version = Text(
         load_default=None,
         allow_none=True,
+        validate=ma.validate.Length(1, 255),
         metadata={"description": "Version of new instances that name none. Null: the newest."},
     )
 
@@ -64,6 +65,7 @@ class DatastoreVersionSchema(ResourceSchema):
     packages = ma.fields.List(
         Text(validate=ma.validate.Length(1, 255)),
         load_default=list,
+        validate=ma.validate.Length(max=1000),
         metadata={"description": "Packages in the image.", "default": []},
     )
     active = Flag(load_default=True, metadata={"description": "Whether new instances may be of it."})

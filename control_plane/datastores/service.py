@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import select
 
+from control_plane import names
 from control_plane.configurations.models import ConfigurationGroup
 from control_plane.database import by_key, db, transaction
 from control_plane.datastores.managers import MANAGERS
@@ -23,8 +24,8 @@ def find(key: str) -> Datastore:
     """The datastore by name or id. NotFound names the nearest."""
     row: Datastore | None = db.session.scalar(select(Datastore).filter(by_key(Datastore, key)))
     if row is None:
-        names = db.session.scalars(select(Datastore.name))
-        raise NotFound(f"There is no datastore {key!r}.{nearest(key, names)}")
+        known = db.session.scalars(select(Datastore.name))
+        raise NotFound(f"There is no datastore {key!r}.{nearest(key, known)}")
     return row
 
 
@@ -34,8 +35,8 @@ def find_version(datastore_key: str, key: str) -> DatastoreVersion:
     for row in datastore.versions:
         if key in (row.name, row.id):
             return row
-    names = [row.name for row in datastore.versions]
-    raise NotFound(f"{datastore.name} has no version {key!r}.{nearest(key, names)}")
+    known = [row.name for row in datastore.versions]
+    raise NotFound(f"{datastore.name} has no version {key!r}.{nearest(key, known)}")
 
 
 def matches(version: DatastoreVersion, asked: str) -> bool:
@@ -56,10 +57,10 @@ def resolve(datastore_key: str, asked: str | None) -> DatastoreVersion:
     asked = asked or datastore.default_version
     fitting = [row for row in active if asked is None or matches(row, asked)]
     if not fitting:
-        names = ", ".join(sorted(row.name for row in active)) or "none"
+        listed = ", ".join(sorted(row.name for row in active)) or "none"
         raise Invalid.field(
             "/version",
-            f"{datastore.name} has no active version {asked or 'at all'}; active versions: {names}.",
+            f"{datastore.name} has no active version {asked or 'at all'}; active versions: {listed}.",
         )
     return max(fitting, key=lambda row: _order(row.name))
 
@@ -92,7 +93,7 @@ def put(
     with transaction() as session:
         row = session.scalar(select(Datastore).filter(by_key(Datastore, key)))
         preconditions.check(row)
-        _keep_name(wanted, row.name if row else key, "datastore")
+        name = names.kept(row, key, wanted, "datastore")
         manager, default = wanted["manager"], wanted["default_version"]
         if manager not in MANAGERS:
             raise Invalid.field(
@@ -102,10 +103,10 @@ def put(
             )
         if row is not None and manager != row.manager and row.versions:
             raise Invalid.field("/manager", "It is fixed while the datastore has versions.")
-        names = [version.name for version in row.versions] if row else []
-        if default is not None and default not in names and row is not None:
+        there = [version.name for version in row.versions] if row else []
+        if row is not None and default not in (None, row.default_version, *there):
             raise Invalid.field(
-                "/default_version", f"There is no version {default!r}.{nearest(default, names)}"
+                "/default_version", f"There is no version {default!r}.{nearest(default, there)}"
             )
         columns = {
             "manager": manager,
@@ -113,7 +114,7 @@ def put(
             "default_version": default,
         }
         if row is None:
-            row = Datastore(name=key, **columns)
+            row = Datastore(name=name, **columns)
             session.add(row)
             session.flush()
             outcome = Outcome.CREATED
@@ -137,15 +138,15 @@ def put_version(
         datastore = find(datastore_key)
         row = next((v for v in datastore.versions if key in (v.name, v.id)), None)
         preconditions.check(row)
-        _keep_name(wanted, row.name if row else key, "version")
+        name = names.kept(row, key, wanted, "version")
         columns = {
-            name: wanted[name] for name in ("image", "image_tags", "packages", "active", "deprecated")
+            column: wanted[column] for column in ("image", "image_tags", "packages", "active", "deprecated")
         }
         if row is None:
-            source = _catalogue_source(datastore, key)
+            source = _catalogue_source(datastore, name)
             row = DatastoreVersion(
                 datastore=datastore,
-                name=key,
+                name=name,
                 engine_version=source.engine_version if source else "",
                 parameters=source.parameters if source else [],
                 character_sets=source.character_sets if source else {},
@@ -177,8 +178,8 @@ def delete(key: str, preconditions: Preconditions = NONE) -> None:
         if row is None:
             return
         if row.versions:
-            names = ", ".join(sorted(version.name for version in row.versions))
-            raise InUse(f"Datastore {row.name!r} still has versions: {names}.")
+            listed = ", ".join(sorted(version.name for version in row.versions))
+            raise InUse(f"Datastore {row.name!r} still has versions: {listed}.")
         session.delete(row)
         _record(row, "deleted", f"Datastore {row.name!r} deleted.")
 
@@ -194,10 +195,10 @@ def delete_version(datastore_key: str, key: str, preconditions: Preconditions = 
         preconditions.check(row)
         for model, what in ((Instance, "instances"), (ConfigurationGroup, "configuration groups")):
             query = select(model.name).filter_by(datastore_version_id=row.id).limit(5)
-            if names := session.scalars(query).all():
-                raise InUse(f"Version {row.name!r} is used by {what}: {', '.join(names)}.")
+            if users := session.scalars(query).all():
+                raise InUse(f"Version {row.name!r} is used by {what}: {', '.join(users)}.")
         if row.datastore.default_version == row.name:
-            row.datastore.default_version = None
+            assign(row.datastore, {"default_version": None})
         _record_version(row, "deleted")
         session.delete(row)
 
@@ -219,9 +220,9 @@ def parameter(version: DatastoreVersion, name: str) -> Parameter:
         if entry["name"] == name:
             found: Parameter = entry
             return found
-    names = [entry["name"] for entry in version.parameters]
+    known = [entry["name"] for entry in version.parameters]
     raise NotFound(
-        f"{version.datastore.name} {version.name} has no parameter {name!r}.{nearest(name, names)}"
+        f"{version.datastore.name} {version.name} has no parameter {name!r}.{nearest(name, known)}"
     )
 
 
@@ -283,11 +284,6 @@ def import_shipped() -> None:
     with resources.as_file(folder) as path:
         for file in sorted(path.glob("*.json")):
             import_catalogue(read_catalogue(file))
-
-
-def _keep_name(wanted: Mapping[str, Any], name: str, what: str) -> None:
-    if wanted.get("name", name) != name:
-        raise Invalid.field("/name", f"A {what} keeps its name, {name!r}; make another one.")
 
 
 def _record(row: Datastore, kind: str, message: str) -> None:

@@ -1,6 +1,6 @@
 from typing import Any
 
-from flask import Response, request
+from flask import Response
 from flask.views import MethodView
 from flask_smorest import Blueprint
 
@@ -18,7 +18,7 @@ from control_plane.datastores.schemas import (
 from control_plane.http import answers, preconditions
 from control_plane.http.bodies import patched, takes, takes_patch
 from control_plane.http.paging import Page
-from control_plane.http.queries import PAGED, takes_query
+from control_plane.http.queries import PAGED, flag, takes_query
 
 blueprint = Blueprint(
     "datastores",
@@ -151,7 +151,7 @@ class Parameters(MethodView):
             service.find_version(datastore, version),
             page.marker or "",
             page.limit + 1,
-            settable_only=request.args.get("settable") == "true",
+            settable_only=flag("settable"),
         )
         return page.answer(entries, lambda entry: entry["name"], parameter_schema.dump)
 

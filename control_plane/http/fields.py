@@ -1,34 +1,45 @@
 """Fields that several schemas share."""
 
-import re
 from typing import Any
 
 import marshmallow as ma
 
-from control_plane.database import is_uuid
+from control_plane import names
 from control_plane.http.bodies import BodySchema
 
-NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$"
+NAME_PATTERN = names.PATTERN
+LONGEST_TEXT = 1024
 
 
 def check_name(name: str) -> None:
     """Raise ValidationError unless `name` may be a resource's key."""
-    if not re.fullmatch(NAME_PATTERN, name):
-        raise ma.ValidationError(
-            "A name has 1 to 255 letters, digits, '.', '_' or '-' and starts with a letter or digit."
-        )
-    if is_uuid(name):
-        raise ma.ValidationError("A name must not look like a UUID: ids are accepted as names are.")
+    if wrong := names.fault(name):
+        raise ma.ValidationError(wrong)
 
 
 class Text(ma.fields.String):
-    """A string without control characters."""
+    """A string without control characters, of at most LONGEST_TEXT characters."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
         text = super()._deserialize(value, *args, **kwargs)
+        if len(text) > LONGEST_TEXT:
+            raise ma.ValidationError(f"At most {LONGEST_TEXT} characters are allowed here.")
         if any(ord(letter) < 32 or ord(letter) == 127 for letter in text):
             raise ma.ValidationError("Control characters are not allowed here.")
         return text
+
+
+class Mapping(ma.fields.Dict):
+    """An object with free names. What is wrong with a name or its value is said at that name."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super()._deserialize(value, *args, **kwargs)
+        except ma.ValidationError as error:
+            if not isinstance(error.messages, dict):
+                raise
+            messages = {name: [*halves.values()] for name, halves in error.messages.items()}
+            raise ma.ValidationError(messages) from error  # type: ignore[arg-type]
 
 
 class Whole(ma.fields.Integer):
@@ -119,10 +130,15 @@ class LinkSchema(ma.Schema):
     href = ma.fields.String(required=True)
 
 
-def labels() -> ma.fields.Dict:
+def _check_label(name: str) -> None:
+    if not names.is_label(name):
+        raise ma.ValidationError(names.LABEL_RULE)
+
+
+def labels() -> Mapping:
     """Free-form labels."""
-    return ma.fields.Dict(
-        keys=Text(validate=ma.validate.Length(1, 63)),
+    return Mapping(
+        keys=Text(validate=_check_label),
         values=Text(validate=ma.validate.Length(0, 255)),
         load_default=dict,
         validate=ma.validate.Length(max=64),

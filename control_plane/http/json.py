@@ -1,9 +1,12 @@
 """Strict JSON: no NaN, no duplicate names, no lone surrogates, no nesting past the stack."""
 
 import json
+import math
 from typing import Any
 
 from flask.json.provider import DefaultJSONProvider
+
+DEEPEST = 32
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -13,6 +16,28 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
         raise ValueError(f"the name {twice!r} stands twice in one object")
     return names
+
+
+def _float(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is out of range")
+    return number
+
+
+def _refuse_depth(value: Any) -> None:
+    """Recursion below, in schemas and merge-patches, may count on a bound."""
+    level = [value]
+    for _ in range(DEEPEST):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return
+    raise ValueError(f"it is nested more than {DEEPEST} levels deep")
 
 
 def _constant(text: str) -> Any:
@@ -29,9 +54,12 @@ class StrictJSON(DefaultJSONProvider):
         """Parse JSON; raises ValueError for all that RFC 8259 leaves open or forbids."""
         try:
             text = s.decode() if isinstance(s, bytes) else s
-            value = json.loads(text, object_pairs_hook=_object, parse_constant=_constant)
+            value = json.loads(
+                text, object_pairs_hook=_object, parse_constant=_constant, parse_float=_float
+            )
+            _refuse_depth(value)
             if "\\u" in text:
                 json.dumps(value, ensure_ascii=False).encode()
         except RecursionError as error:
-            raise ValueError("the body is nested too deeply") from error
+            raise ValueError(f"it is nested more than {DEEPEST} levels deep") from error
         return value

@@ -24,7 +24,8 @@ class Page:
     @classmethod
     def of_request(cls) -> "Page":
         text = request.args.get("limit", str(DEFAULT_LIMIT))
-        if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= MAX_LIMIT):
+        plain = text.isascii() and text.isdecimal() and len(text) <= 9
+        if not plain or not 1 <= int(text) <= MAX_LIMIT:
             raise Invalid.field("?limit", f"{text!r} is not a whole number from 1 to {MAX_LIMIT}.")
         return cls(int(text), request.args.get("marker"))
 

@@ -22,7 +22,30 @@ STATUS: dict[type[errors.CoffretError], HTTPStatus] = {
     errors.QuotaExceeded: HTTPStatus.FORBIDDEN,
     errors.IdempotencyMismatch: HTTPStatus.UNPROCESSABLE_ENTITY,
 }
+HTTP_CODES = {
+    400: "bad_request",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "body_too_large",
+    415: "unsupported_media_type",
+}
+"""Codes of what Flask refuses by itself. The phrases of http.HTTPStatus differ between Pythons."""
 PROBLEM_TYPE = "application/problem+json"
+
+
+def codes() -> dict[str, int]:
+    """Every code that an answer of /v1 may have, and its status."""
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
+    own = {
+        kind.code: int(_status(kind))
+        for kind in kinds
+        if issubclass(kind, errors.CoffretError) and kind is not errors.CoffretError
+    }
+    return own | {code: status for status, code in HTTP_CODES.items()} | {"internal_error": 500}
+
+
+def _status(kind: type[errors.CoffretError]) -> HTTPStatus:
+    return next(STATUS[parent] for parent in kind.__mro__ if parent in STATUS)
 
 
 def problem(
@@ -51,8 +74,7 @@ def pointers(messages: Any, path: str = "") -> Iterator[errors.FieldError]:
     """Flatten marshmallow's nested messages into FieldErrors."""
     if isinstance(messages, dict):
         for key, inner in messages.items():
-            # "_schema" speaks of the object itself; "value" and "key" are how Dict names its halves
-            step = "" if key in ("_schema", "value", "key") else "/" + _escape(str(key))
+            step = "" if key == "_schema" else "/" + _escape(str(key))  # _schema: the object itself
             yield from pointers(inner, path + step)
     elif isinstance(messages, list):
         for inner in messages:
@@ -68,7 +90,7 @@ def _escape(token: str) -> str:
 def register(app: Flask) -> None:
     @app.errorhandler(errors.CoffretError)
     def coffret_error(error: errors.CoffretError) -> Response:
-        status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+        status = _status(type(error))
         response = problem(status, error.code, error.title, error.detail, error.errors, **error.extra)
         if retry_after := getattr(error, "retry_after", None):
             response.headers["Retry-After"] = str(retry_after)
@@ -82,7 +104,7 @@ def register(app: Flask) -> None:
         phrase = HTTPStatus(status).phrase
         response = problem(
             status,
-            phrase.lower().replace(" ", "_").replace("-", "_"),
+            HTTP_CODES.get(status, "bad_request"),
             phrase,
             error.description or phrase,
         )

