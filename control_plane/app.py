@@ -47,6 +47,7 @@ def create_app(settings: Settings, cloud: Cloud) -> Flask:
     """The WSGI application. Nothing runs yet: server.py starts runner and sweep."""
     app = Flask(__name__)
     app.json = StrictJSON(app)
+    app.url_map.merge_slashes = False  # what is not a path is a 404, not a redirect
     app.config.update(
         SQLALCHEMY_DATABASE_URI=settings.sqlalchemy_url,
         SQLALCHEMY_ENGINE_OPTIONS={"pool_size": settings.threads + settings.runner_threads + 1},
@@ -61,7 +62,9 @@ def create_app(settings: Settings, cloud: Cloud) -> Flask:
     flask_migrate.Migrate(app, db, directory=str(MIGRATIONS))
     app.extensions["coffret_settings"] = settings
     app.extensions["coffret_cloud"] = cloud
-    app.extensions["coffret_changes"] = Changes(settings.parked_limit)
+    app.extensions["coffret_changes"] = Changes(
+        settings.parked_limit, look_again=1.0 if settings.workers == 1 else 0.2
+    )
     app.extensions["coffret_runner"] = Runner(app, cloud, settings.runner_threads)
     problems.register(app)
     app.before_request(_identify)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from control_plane.datastores.models import DatastoreVersion
-from control_plane.errors import FieldError, Invalid, nearest
+from control_plane.errors import MOST_ERRORS, FieldError, Invalid, nearest
 from guest_agent.protocol import Parameter
 
 TRUE = {"on", "true", "yes", "1"}
@@ -36,6 +36,8 @@ def check(parameters: Mapping[str, Any], version: DatastoreVersion) -> dict[str,
     problems = []
     texts = {}
     for name, value in parameters.items():
+        if len(problems) == MOST_ERRORS:
+            break
         pointer = "/parameters/" + name.replace("~", "~0").replace("/", "~1")
         text = as_text(value)
         if name not in known:

@@ -140,8 +140,7 @@ def put_version(
         preconditions.check(row)
         name = names.kept(row, key, wanted, "version")
         columns = {
-            column: wanted[column]
-            for column in ("image", "image_tags", "packages", "active", "deprecated")
+            column: wanted[column] for column in ("image", "image_tags", "packages", "active", "deprecated")
         }
         if row is None:
             source = _catalogue_source(datastore, name)

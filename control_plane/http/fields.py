@@ -130,10 +130,15 @@ class LinkSchema(ma.Schema):
     href = ma.fields.String(required=True)
 
 
+def _check_label(name: str) -> None:
+    if not names.is_label(name):
+        raise ma.ValidationError(names.LABEL_RULE)
+
+
 def labels() -> Mapping:
     """Free-form labels."""
     return Mapping(
-        keys=Text(validate=ma.validate.Length(1, 63)),
+        keys=Text(validate=_check_label),
         values=Text(validate=ma.validate.Length(0, 255)),
         load_default=dict,
         validate=ma.validate.Length(max=64),

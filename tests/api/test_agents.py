@@ -480,3 +480,13 @@ def test_what_is_no_report_is_refused(ready: Guest, body: bytes) -> None:
         headers={"Authorization": f"Bearer {ready.instance_id}.{ready.secret}"},
     )
     assert answer.status_code == 400
+
+
+def test_a_long_report_is_taken_though_users_bodies_are_short(ready: Guest) -> None:
+    seen = [
+        {"name": f"database{number}", "character_set": "UTF8", "collation": "C", "owner": "x" * 200}
+        for number in range(6000)
+    ]
+    assert ready.sync(seen_databases=seen).status_code == 304
+    page = ready.control_plane.call("GET", "/instances/orders/databases?limit=2").json
+    assert [item["name"] for item in page["items"]] == ["database0", "database1"]

@@ -318,7 +318,9 @@ def test_a_patch_goes_into_objects_and_replaces_arrays(caller: Caller) -> None:
 def test_a_patch_that_takes_away_what_is_needed_is_refused(api: Api, caller: Caller) -> None:
     with api.unchanged():
         problem(caller.patch("/instances/orders", {"flavor": None}), 422, "invalid", "/flavor")
-        problem(caller.patch("/instances/orders", {"volume": {"size": None}}), 422, "invalid", "/volume/size")
+        problem(
+            caller.patch("/instances/orders", {"volume": {"size": None}}), 422, "invalid", "/volume/size"
+        )
 
 
 def test_a_patch_of_a_groups_parameters_keeps_the_others(caller: Caller) -> None:
@@ -439,7 +441,9 @@ def test_a_value_in_another_notation_does_not_disturb_the_engines(api: Api, call
     caller.patch("/instances/orders", {"configuration_group": "tuned"})
     api.work()
     before = api.everything()["instances"]
-    changed = caller.patch("/configuration-groups/tuned", {"parameters": {"work_mem": "1024MB", "jit": "on"}})
+    changed = caller.patch(
+        "/configuration-groups/tuned", {"parameters": {"work_mem": "1024MB", "jit": "on"}}
+    )
     assert changed.json is not None
     assert changed.json["parameters"] == {"work_mem": "1024MB", "jit": "on"}
     assert api.everything()["instances"] == before
