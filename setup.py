@@ -47,6 +47,7 @@ setup(
         "test": [
             "hypothesis>=6",
             "mypy>=2",
+            "openapi-spec-validator>=0.9",
             "pytest>=8",
             "requests-mock>=1.12",
             "ruff>=0.12",

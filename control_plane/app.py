@@ -47,6 +47,7 @@ def create_app(settings: Settings, cloud: Cloud) -> Flask:
     """The WSGI application. Nothing runs yet: server.py starts runner and sweep."""
     app = Flask(__name__)
     app.json = StrictJSON(app)
+    app.url_map.merge_slashes = False  # what is not a path is a 404, not a redirect
     app.config.update(
         SQLALCHEMY_DATABASE_URI=settings.sqlalchemy_url,
         SQLALCHEMY_ENGINE_OPTIONS={"pool_size": settings.threads + settings.runner_threads + 1},

@@ -17,8 +17,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import click
 import psutil
@@ -48,6 +49,8 @@ START_SECONDS = 60
 STOP_SECONDS = 30
 AGENT_STOP_SECONDS = 120
 BEGAN = time.monotonic()
+
+Connection = TypeVar("Connection")
 
 
 class Failed(CoffretError):
@@ -228,10 +231,12 @@ def link_psql() -> None:
 
 
 def terraform(
-    env: Mapping[str, str], *arguments: str, output: int | None = None
+    env: Mapping[str, str], command: str, *options: str, output: int | None = None
 ) -> subprocess.CompletedProcess[str]:
+    """Run it in examples/quickstart, on this terminal unless `output` says else."""
+    colour = [] if sys.stdout.isatty() else ["-no-color"]
     return subprocess.run(
-        ["terraform", f"-chdir={EXAMPLE}", *arguments],
+        ["terraform", f"-chdir={EXAMPLE}", command, *colour, *options],
         env=environment(env),
         stdin=subprocess.DEVNULL,
         stdout=output,
@@ -244,10 +249,11 @@ def apply(env: Mapping[str, str]) -> None:
     # The lock file has the checksum of the provider's last build, which may be another one by now.
     (EXAMPLE / ".terraform.lock.hcl").unlink(missing_ok=True)
     say("terraform init")
-    if terraform(env, "init", "-input=false").returncode:
+    init = terraform(env, "init", "-input=false", output=subprocess.PIPE)
+    if init.returncode:
         raise Failed(
-            "`terraform init` did not work; it said why above.",
-            "If the provider is missing from terraform-provider/bin, run `make provider`.",
+            f"`terraform init` did not work; it said why above.\n{init.stdout}",
+            f"The provider comes from {MIRROR}; `make provider` builds it.",
         )
     say("terraform apply")
     if terraform(env, "apply", "-input=false", "-auto-approve").returncode:
@@ -266,18 +272,34 @@ def use(env: Mapping[str, str]) -> None:
     postgresql, cache = outputs["app_uri"], outputs["cache_uri"]
     say(f"SQL through {postgresql}")
     try:
-        with psycopg.connect(postgresql, password=password) as connection:
+        with patiently(lambda: psycopg.connect(postgresql, password=password)) as connection:
             run_sql(connection)
-    except psycopg.Error as error:
-        raise Failed(f"SQL did not work: {error}", "See the agent's log in .quickstart/data.") from error
-    say(f"SET and GET through {cache}")
-    try:
-        client = valkey.Valkey.from_url(cache, password=password, decode_responses=True)
-        client.set("app:greeting", "hello from Valkey")
-        click.echo(f"  app:greeting -> {client.get('app:greeting')}")
-        client.close()
-    except valkey.ValkeyError as error:
-        raise Failed(f"Valkey did not work: {error}", "See the agent's log in .quickstart/data.") from error
+        say(f"SET and GET through {cache}")
+        with patiently(lambda: valkey_client(cache, password)) as client:
+            client.set("app:greeting", "hello from Valkey")
+            click.echo(f"  app:greeting -> {client.get('app:greeting')}")
+    except (psycopg.Error, valkey.ValkeyError) as error:
+        raise Failed(
+            f"it did not work: {error}", f"Logs of the engines' agents: {DATA}/instances/*/agent/agent.log."
+        ) from error
+
+
+def patiently(connect: Callable[[], Connection]) -> Connection:
+    """Try again for a while: engines that `make down` stopped may be on their way up."""
+    patience = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            return connect()
+        except (psycopg.OperationalError, valkey.ConnectionError):
+            if time.monotonic() > patience:
+                raise
+            time.sleep(0.2)
+
+
+def valkey_client(uri: str, password: str) -> valkey.Valkey:
+    client = valkey.Valkey.from_url(uri, password=password, decode_responses=True)
+    client.ping()
+    return client
 
 
 def run_sql(connection: psycopg.Connection) -> None:

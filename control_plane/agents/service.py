@@ -175,7 +175,7 @@ def _finish_restart(instance: Instance, restart_done: str | None) -> None:
         update(Action)
         .where(Action.instance_id == instance.id, Action.id == restart_done)
         .where(Action.phase == "REQUESTED")
-        .values(phase="DONE"),
+        .values(phase="DONE", finished_at=now()),
         execution_options={"synchronize_session": False},
     )
     if done.rowcount:  # type: ignore[attr-defined]

@@ -105,6 +105,6 @@ class Action(db.Model):  # type: ignore[name-defined,misc]
     instance_id: Mapped[str] = mapped_column(ForeignKey("instances.id", ondelete="CASCADE"), index=True)
     type: Mapped[str] = mapped_column(String(32))
     phase: Mapped[str] = mapped_column(String(16), default="REQUESTED")
-    """REQUESTED, DONE, or SUPERSEDED by a newer one."""
+    """REQUESTED or DONE."""
     created_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]

@@ -1,10 +1,11 @@
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from contract import Api
+from contract import PASSWORD, Api
 from control_plane_fixtures import ControlPlane
 from flask import Flask
 from sqlalchemy import Engine, event
@@ -42,9 +43,8 @@ def filled(application: Flask) -> Path:
     return (folder / "coffret.db").rename(folder / "filled.db")
 
 
-@pytest.fixture
-def api(application: Flask, filled: Path) -> Iterator[Api]:
-    """The API with the shipped datastores and nothing else; a member of `project` calls."""
+@contextmanager
+def laid_anew(application: Flask, filled: Path) -> Iterator[Api]:
     state = filled.with_name("coffret.db")
     shutil.copy(filled, state)
     yield Api(ControlPlane(application, BOOKS))
@@ -55,3 +55,30 @@ def api(application: Flask, filled: Path) -> Iterator[Api]:
         file.unlink()
     for kept in (BOOKS.volumes, BOOKS.ports, BOOKS.servers, BOOKS.calls, BOOKS.failures):
         kept.clear()
+
+
+@pytest.fixture
+def api(application: Flask, filled: Path) -> Iterator[Api]:
+    """The API with the shipped datastores and nothing else; a member of `project` calls."""
+    with laid_anew(application, filled) as api:
+        yield api
+
+
+@pytest.fixture(scope="module")
+def shared(application: Flask, filled: Path) -> Iterator[Api]:
+    """For a module whose tests change nothing: orders (PostgreSQL), maria and cache, not empty."""
+    with laid_anew(application, filled) as api:
+        fill(api)
+        yield api
+
+
+def fill(api: Api) -> None:
+    """The instances orders (PostgreSQL), maria and cache (Valkey), with databases `shop`, a user `app`."""
+    api.instance()
+    api.instance("maria", datastore="mariadb")
+    api.instance("cache", datastore="valkey")
+    for name in ("orders", "maria"):
+        api.made(f"/instances/{name}/databases/shop", {})
+    grants = [{"database": "shop", "privileges": ["SELECT"]}]
+    api.made("/instances/orders/users/app", {"password": PASSWORD, "grants": grants})
+    api.work()

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 
@@ -247,7 +246,7 @@ func (r *Resource) waitAndSave(
 	if document != nil {
 		r.save(ctx, document, plan, w)
 	}
-	if errors.Is(err, context.DeadlineExceeded) {
+	if ctx.Err() != nil { // timed out, or the user interrupted Terraform
 		r.warnUnready(w.diags, doing, made, document)
 		return
 	}
