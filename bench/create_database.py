@@ -17,11 +17,14 @@ from guest_agent.engines.postgresql.admin import ADMIN
 
 ROUNDS = 15
 MOST_SECONDS = 0.3
+_INSTANCE = {"datastore": "postgresql", "flavor": "db.small", "volume": {"size": 1}}
 
 
 def measure() -> Figure:
     with serving("local") as service:
-        service.put("/instances/pg", {"datastore": "postgresql", "flavor": "db.small", "volume": {"size": 1}})
+        service.put(
+            "/instances/pg", {"datastore": "postgresql", "flavor": "db.small", "volume": {"size": 1}}
+        )
         instance = service.ready("/instances/pg")
         numbers = itertools.count()
         _by_coffret(service, "warm_up")

@@ -205,11 +205,13 @@ class Converger:
     def _converge_objects(self, directive: Directive) -> None:
         objects = ObjectPass(self._engine, lambda key, said: self._did(key, said, directive))
         objects.run(directive)
-        self._report["seen_databases"] = self._engine.databases()
-        self._report["seen_users"] = self._engine.users()
         self._report["databases"] = objects.databases(directive)
         self._report["users"] = objects.users(directive)
         self._report["converged_etag"] = directive["etag"]
+        if not _drops(directive):
+            self._see("running")  # looking through the engine, below, takes longer than many a change
+        self._report["seen_databases"] = self._engine.databases()
+        self._report["seen_users"] = self._engine.users()
         self._state.update(
             settled_etag=directive["etag"],
             settled=[_CONFIGURATION, *objects.settled(directive)],
@@ -226,6 +228,11 @@ class Converger:
     def _repaired(self, sentence: str) -> None:
         log.info("repaired: %s", sentence)
         self._repairs.append(sentence)
+
+
+def _drops(directive: Directive) -> bool:
+    """Whether an old look at the engine would show what is gone by now."""
+    return any(each["state"] == "absent" for each in (*directive["databases"], *directive["users"]))
 
 
 def _start_facts(wanted: DesiredEngine) -> DesiredEngine:

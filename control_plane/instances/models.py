@@ -10,6 +10,7 @@ from control_plane.datastores.models import DatastoreVersion
 
 
 class Instance(Resource, db.Model):  # type: ignore[name-defined,misc]
+    resource_type = "instance"
     __tablename__ = "instances"
     __table_args__ = (UniqueConstraint("project_id", "name"), Index(None, "next_reconcile_at"))
 
@@ -83,6 +84,10 @@ class Instance(Resource, db.Model):  # type: ignore[name-defined,misc]
 
     datastore_version: Mapped[DatastoreVersion] = relationship(lazy="joined")
     group: Mapped[ConfigurationGroup | None] = relationship(lazy="joined")
+
+    @property
+    def belongs_to(self) -> tuple[str | None, str | None]:
+        return self.project_id, self.id
 
     @property
     def etag(self) -> str:

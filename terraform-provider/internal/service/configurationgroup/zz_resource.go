@@ -28,7 +28,7 @@ func NewResource() resource.Resource {
 		Type:    "configuration_group",
 		Path:    "/v1/configuration-groups/{name}",
 		Key:     "name",
-		Timeout: 10 * time.Minute,
+		Timeout: 2 * time.Minute,
 		Fields: []runtime.Field{
 			{Attr: "id", JSON: []string{"id"}},
 			{Attr: "generation", JSON: []string{"generation"}},

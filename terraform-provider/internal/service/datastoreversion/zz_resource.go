@@ -29,7 +29,7 @@ func NewResource() resource.Resource {
 		Path:    "/v1/datastores/{datastore}/versions/{name}",
 		Parents: []string{"datastore"},
 		Key:     "name",
-		Timeout: 10 * time.Minute,
+		Timeout: 2 * time.Minute,
 		Fields: []runtime.Field{
 			{Attr: "id", JSON: []string{"id"}},
 			{Attr: "generation", JSON: []string{"generation"}},
