@@ -127,6 +127,7 @@ BAD_VALUES: list[tuple[str, Any, str, str]] = [
     ("/instances/maria/users/root", user(), "/name", "belongs to mariadb"),
     ("/instances/maria/users/app@here there", user(), "/name", "not a host"),
     ("/instances/cache/users/default", user(), "/name", "belongs to valkey"),
+    ("/instances/cache/users/a b", user(), "/name", "no space"),
     # grants
     (
         f"{ORDERS}/users/new",

@@ -4,6 +4,10 @@ from typing import Any
 
 import pytest
 from contract import GROUP, INSTANCE, PASSWORD, Api, Caller, problem
+from sqlalchemy import select
+
+from control_plane.database import db
+from control_plane.users.models import User
 
 USER = {"password": PASSWORD, "grants": [{"database": "shop", "privileges": ["SELECT"]}]}
 RESOURCES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
@@ -257,18 +261,15 @@ def test_an_instance_shows_the_new_name_of_its_group(caller: Caller) -> None:
         assert shown["configuration_group"] == "retuned"
 
 
-@every
+@deletable
 def test_an_empty_patch_changes_nothing(api: Api, caller: Caller, kind: str) -> None:
     path, body, _ = RESOURCES[kind]
-    if kind == "quota":
-        return problem(caller.patch(path, {}), 405, "method_not_allowed") and None
     made = caller.made(path, body)
     with api.unchanged():
         same = caller.patch(path, {}, Content_Type="application/merge-patch+json")
     assert same.status_code == 200
     assert same.json is not None
     assert same.json["generation"] == made["generation"]
-    return None
 
 
 @deletable
@@ -337,24 +338,18 @@ def test_a_patch_of_a_groups_parameters_keeps_the_others(caller: Caller) -> None
 
 
 def test_a_patch_of_a_user_keeps_its_password(api: Api, caller: Caller) -> None:
-    before = dict(zip(("id", "verifier"), _verifier(api), strict=True))
+    before = _verifier(api)
     assert caller.patch("/instances/orders/users/app", {"grants": []}).status_code == 202
     assert caller.patch("/instances/orders/users/app", {"password": None}).status_code == 200
-    assert dict(zip(("id", "verifier"), _verifier(api), strict=True)) == before
+    assert _verifier(api) == before
     changed = caller.patch("/instances/orders/users/app", {"password": "another password"})
     assert changed.status_code == 202
-    assert _verifier(api) != tuple(before.values())
+    assert _verifier(api) != before
 
 
-def _verifier(api: Api) -> tuple[str, str]:
-    from sqlalchemy import select
-
-    from control_plane.database import db
-    from control_plane.users.models import User
-
+def _verifier(api: Api) -> str:
     with api.app.app_context():
-        row = db.session.scalars(select(User).filter_by(name="app")).one()
-        return row.id, row.verifier
+        return db.session.scalars(select(User.verifier).filter_by(name="app")).one()
 
 
 @pytest.mark.parametrize("datastore", ["postgresql", "mariadb", "valkey"])
