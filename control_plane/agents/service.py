@@ -139,15 +139,13 @@ def _failure(instance: Instance) -> str:
 
 def _settle(instance: Instance, report: Report) -> None:
     """Note on each database and user how far it is."""
-    databases = {item["name"]: item for item in report["databases"]}
-    for database in db.session.scalars(select(Database).filter_by(instance_id=instance.id)).all():
-        _settle_one(instance, database, databases.get(database.name))
-    users = {(item["name"], item.get("host", "%")): item for item in report["users"]}
-    for user in db.session.scalars(select(User).filter_by(instance_id=instance.id)).all():
-        _settle_one(instance, user, users.get((user.name, user.host)))
+    outcomes = {item["id"]: item for item in (*report["databases"], *report["users"])}
+    for kind in (Database, User):
+        for row in db.session.scalars(select(kind).filter_by(instance_id=instance.id)).all():
+            _settle_one(instance, row, outcomes.get(row.id))
 
 
-def _settle_one(instance: Instance, row: Database | User, outcome: Outcome | None) -> None:
+def _settle_one(instance: Instance, row: InstanceObject, outcome: Outcome | None) -> None:
     if outcome is None or outcome["generation"] != row.generation:
         return
     if row.deleting and outcome["done"]:
