@@ -92,7 +92,6 @@ class Converger:
             self._fail(unforeseen(error))
         else:
             self._was_up = True
-            self._measure_volume()
             self._see("running")
         return self._was_up
 
@@ -208,6 +207,7 @@ class Converger:
         self._report["databases"] = objects.databases(directive)
         self._report["users"] = objects.users(directive)
         self._report["converged_etag"] = directive["etag"]
+        self._measure_volume()
         if not _drops(directive):
             self._see("running")  # looking through the engine, below, takes longer than many a change
         self._report["seen_databases"] = self._engine.databases()
