@@ -207,15 +207,15 @@ class Converger:
         self._report["databases"] = objects.databases(directive)
         self._report["users"] = objects.users(directive)
         self._report["converged_etag"] = directive["etag"]
+        self._state.update(
+            settled_etag=directive["etag"],
+            settled=[_CONFIGURATION, *objects.settled(directive)],
+        )
         self._measure_volume()
         if not _drops(directive):
             self._see("running")  # looking through the engine, below, takes longer than many a change
         self._report["seen_databases"] = self._engine.databases()
         self._report["seen_users"] = self._engine.users()
-        self._state.update(
-            settled_etag=directive["etag"],
-            settled=[_CONFIGURATION, *objects.settled(directive)],
-        )
 
     def _did(self, key: str, sentence: str, directive: Directive) -> None:
         """Note a change made: a repair when the object had been right under this very directive."""
