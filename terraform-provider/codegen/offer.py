@@ -36,8 +36,6 @@ DESCRIPTIONS = {
     "flavors": "The flavors that have at least what is asked for, the smallest first.",
     "parameters": "The parameter catalogue of a datastore version: what configuration groups can set.",
 }
-TIMEOUT_MINUTES = {"instance": 30}
-DEFAULT_TIMEOUT_MINUTES = 10
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,10 @@ class Offer:
 
     @property
     def minutes(self) -> int:
-        return TIMEOUT_MINUTES.get(self.type, DEFAULT_TIMEOUT_MINUTES)
+        """Default of the timeouts: for a server to be made, for an engine to act, for a mere row."""
+        if self.type == "instance":
+            return 30
+        return 10 if self.waits else 2
 
     @property
     def events_of(self) -> str:

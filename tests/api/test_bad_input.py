@@ -401,8 +401,8 @@ def test_a_request_keeps_its_id_unless_it_is_odd(shared: Api) -> None:
 
 
 KEYS = st.sampled_from(
-    ["name", "datastore", "version", "flavor", "volume", "size", "type", "access", "allowed_cidrs", "labels",
-     "network", "configuration_group", "parameters", "password", "grants", "privileges", "database", "keys",
+    ["name", "datastore", "version", "flavor", "volume", "size", "type", "access", "allowed_cidrs",
+     "labels", "network", "configuration_group", "parameters", "password", "grants", "privileges", "database", "keys",
      "channels", "owner", "character_set", "collation", "manager", "image_tags", "packages", "active",
      "instances", "ram", "work_mem", "status", "value", "key", "_schema", ""]
 )  # fmt: skip
@@ -412,7 +412,9 @@ WORDS = st.sampled_from(
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
     | WORDS | st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS | st.text(max_size=3), inner, max_size=6),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(KEYS | st.text(max_size=3), inner, max_size=6)
+    ),
     max_leaves=12,
 )  # fmt: skip
 PATHS = {

@@ -185,20 +185,16 @@ func (c *Client) once(
 func pauseBeforeRetry(method string, err error, attempt int) (time.Duration, bool) {
 	problem := AsProblem(err)
 	if problem == nil {
-		var unreachable *Unreachable
-		return backoff(attempt), errors.As(err, &unreachable) && attempt < attempts
+		return backoff(attempt), IsPassing(err) && attempt < attempts
 	}
 	pause := max(problem.RetryAfter, backoff(attempt))
-	switch problem.Status {
-	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable:
-		return pause, attempt < attempts
-	case http.StatusConflict:
+	if problem.Status == http.StatusConflict {
 		// Something is in the way that goes away: the name is being deleted, a group is being
 		// detached. The context says how long that may take.
 		inUse := method == http.MethodDelete && problem.Code == "in_use"
 		return pause, problem.RetryAfter > 0 || inUse
 	}
-	return 0, false
+	return pause, isBusy(problem.Status) && attempt < attempts
 }
 
 func backoff(attempt int) time.Duration {

@@ -54,6 +54,12 @@ func (r *Resource) report(diags *diag.Diagnostics, doing string, err error) {
 		return
 	}
 	problem := client.AsProblem(err)
+	if doing == "delete" && problem != nil && problem.Code == "in_use" {
+		diags.AddError(summary, sentence(err)+"\n\nIf this very apply is to end the use, Terraform deletes first"+
+			" and changes later. Let it do so the other way round: give the "+r.facts.title()+
+			" `lifecycle { create_before_destroy = true }`, apply, and only then remove it.")
+		return
+	}
 	if problem == nil || len(problem.Errors) == 0 {
 		diags.AddError(summary, sentence(err))
 		return

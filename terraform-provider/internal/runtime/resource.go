@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 
@@ -236,7 +235,7 @@ func (r *Resource) save(ctx context.Context, document client.Object, plan values
 
 // waitAndSave waits until the resource is ready and saves it again. An ERROR of the control plane is an
 // error; the end of Terraform's own patience is a warning, since the work goes on
-// (docs/decisions/terraform-waiting.md).
+// (docs/decisions/0005-terraform-waiting.md).
 func (r *Resource) waitAndSave(
 	ctx context.Context, doing string, document client.Object, made, plan values, w written,
 ) {
@@ -247,7 +246,7 @@ func (r *Resource) waitAndSave(
 	if document != nil {
 		r.save(ctx, document, plan, w)
 	}
-	if errors.Is(err, context.DeadlineExceeded) {
+	if ctx.Err() != nil { // timed out, or the user interrupted Terraform
 		r.warnUnready(w.diags, doing, made, document)
 		return
 	}
