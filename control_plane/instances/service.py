@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Protocol, cast
 
 from sqlalchemy import bindparam, select
 
@@ -60,13 +60,17 @@ def _find(ctx: RequestContext, key: str, for_update: bool = False) -> Instance |
     return db.session.scalar(query.with_for_update(of=Instance) if for_update else query)
 
 
-class Head(NamedTuple):
+class Head(Protocol):
     """As much of an instance as tells whether what was read of it before is still true."""
 
-    id: str
-    name: str
-    generation: int
-    revision: int
+    @property
+    def id(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def generation(self) -> int: ...
+    @property
+    def revision(self) -> int: ...
 
 
 _TABLE = Instance.__table__.c
@@ -75,6 +79,7 @@ _HEAD = select(_TABLE.id, _TABLE.name, _TABLE.generation, _TABLE.revision).where
 )
 _HEAD_BY_ID = _HEAD.where(_TABLE.id == bindparam("key"))
 _HEAD_BY_NAME = _HEAD.where(_TABLE.name == bindparam("key"))
+_HEADS = _HEAD.where(_TABLE.name > bindparam("marker")).order_by(_TABLE.name).limit(bindparam("limit"))
 
 
 def head(ctx: RequestContext, key: str) -> Head:
@@ -83,7 +88,7 @@ def head(ctx: RequestContext, key: str) -> Head:
     rows = read(query, project_id=ctx.project_id, key=key)
     if not rows:
         raise _missing(ctx, key)
-    return Head._make(rows[0])
+    return cast(Head, rows[0])
 
 
 def _missing(ctx: RequestContext, key: str) -> NotFound:
@@ -96,9 +101,9 @@ def load(ids: Sequence[str]) -> Sequence[Instance]:
     return db.session.scalars(select(Instance).where(Instance.id.in_(ids))).all()
 
 
-def listing(ctx: RequestContext, filters: Filters, marker: str, limit: int) -> list[Head]:
+def listing(ctx: RequestContext, filters: Filters, marker: str, limit: int) -> Sequence[Head]:
     """Heads of the project's instances by name, after `marker`."""
-    query = _HEAD.where(_TABLE.name > bindparam("marker")).order_by(_TABLE.name).limit(limit)
+    query = _HEADS
     if filters.name is not None:
         query = query.filter(Instance.name == filters.name)
     if filters.phase is not None:
@@ -108,7 +113,7 @@ def listing(ctx: RequestContext, filters: Filters, marker: str, limit: int) -> l
         query = query.filter(Instance.datastore_version_id.in_(versions))
     for label, value in (filters.labels or {}).items():
         query = query.filter(Instance.labels[label].as_string() == value)
-    return [Head._make(row) for row in read(query, project_id=ctx.project_id, marker=marker)]
+    return cast(Sequence[Head], read(query, project_id=ctx.project_id, marker=marker, limit=limit))
 
 
 def refuse_unless_usable(instance: Instance) -> None:
