@@ -95,6 +95,13 @@ class Converger:
             self._see("running")
         return self._was_up
 
+    def get_ahead(self) -> None:
+        """Make the engine's data directory before it is known what else is wanted."""
+        try:
+            self._engine.initialise()
+        except EngineError as error:
+            log.warning("%s: %s", self._engine.manager, error)  # the first pass finds and reports it
+
     def stop(self) -> None:
         """Stop the engine. Raises EngineError."""
         self._was_up = self._lost = False

@@ -50,10 +50,23 @@ class PostgreSQL(Engine):
 
         return Admin(cluster.data_directory(self.home), self.home.run)
 
-    def prepare(self, engine: DesiredEngine, parameters: Mapping[str, str]) -> None:
-        """Run initdb where there is no data yet, and write the configuration."""
+    def initialise(self) -> None:
+        """Run initdb where there is no data yet."""
+        self._refuse_root()
+        with files.file_errors():
+            if not cluster.cluster_version(self.home):
+                folder = self._find()
+                cluster.initialise(
+                    self.home, folder, binaries.read_version(folder), meanwhile=lambda: self._admin
+                )
+
+    def _refuse_root(self) -> None:
         if os.geteuid() == 0 and self.home.account is None:
             raise EngineError("PostgreSQL never runs as root; give the engine an account of its own")
+
+    def prepare(self, engine: DesiredEngine, parameters: Mapping[str, str]) -> None:
+        """Run initdb where there is no data yet, and write the configuration."""
+        self._refuse_root()
         with files.file_errors():
             files.own_folder(self.home.run, self.home.account)
             made_by = cluster.cluster_version(self.home)
@@ -69,8 +82,7 @@ class PostgreSQL(Engine):
                     f"PostgreSQL {engine['version']} is wanted, {folder} has {version}; "
                     f"versions from {_OLDEST} on are supported"
                 )
-            if not made_by:
-                cluster.initialise(self.home, folder, version, meanwhile=lambda: self._admin)
+            self.initialise()
             self._configuration.write(engine, parameters, folder)
 
     def _find(self, version: str | None = None) -> Path:
