@@ -186,7 +186,7 @@ func TestAnInstanceChangesInPlace(t *testing.T) {
 		},
 		resource.TestStep{
 			Config:      config(oneGiB + "\n deletion_protection = true"),
-			ExpectError: regexp.MustCompile(`(?s)size = 1 .*A volume never shrinks`),
+			ExpectError: regexp.MustCompile(`A volume\s+never\s+shrinks`),
 		},
 		resource.TestStep{Config: config("volume = { size = 3 }"), ConfigPlanChecks: update},
 	)

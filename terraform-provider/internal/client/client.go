@@ -32,6 +32,7 @@ type Client struct {
 	token     string
 	userAgent string
 	http      *http.Client
+	insides   insides
 }
 
 // Object is a JSON object; its numbers are json.Number.
@@ -119,6 +120,9 @@ func (c *Client) do(
 		if content, err = json.Marshal(body); err != nil {
 			return nil, fmt.Errorf("writing the body of %s %s: %w", method, path, err)
 		}
+	}
+	if writes(method) {
+		defer c.insides.forget()
 	}
 	unanswered := false
 	for attempt := 1; ; attempt++ {

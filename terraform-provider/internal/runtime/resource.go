@@ -96,7 +96,7 @@ func (r *Resource) Create(
 
 func (r *Resource) Read(ctx context.Context, req resource.ReadRequest, resp *resource.ReadResponse) {
 	prior := attributesOf(req.State.Raw)
-	document, err := r.client.Get(ctx, r.facts.byID(prior))
+	document, err := r.read(ctx, prior)
 	if client.IsNotFound(err) {
 		if text(prior["id"]) == "" {
 			r.report(&resp.Diagnostics, "import", err)
@@ -119,6 +119,14 @@ func (r *Resource) Read(ctx context.Context, req resource.ReadRequest, resp *res
 	resp.Diagnostics.Append(diags...)
 	r.facts.keep(made, prior, remembered, document)
 	resp.State.Raw = tftypes.NewValue(kind, made)
+}
+
+func (r *Resource) read(ctx context.Context, prior values) (client.Object, error) {
+	here, id := r.facts.byID(prior), text(prior["id"])
+	if r.facts.Around == "" || id == "" {
+		return r.client.Get(ctx, here)
+	}
+	return r.client.GetInside(ctx, here, r.facts.at(r.facts.Around, prior), r.facts.Among, id)
 }
 
 func (r *Resource) Update(
