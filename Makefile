@@ -8,8 +8,8 @@ MAKEFLAGS += --no-print-directory
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export GOTOOLCHAIN := local
 ifneq ($(shell test -w "$$HOME" && echo yes),yes) # an account without a home, such as nobody
-export GOPATH := $(CURDIR)/.venv/go
-export GOCACHE := $(CURDIR)/.venv/go/build
+export GOPATH ?= $(CURDIR)/.venv/go
+export GOCACHE ?= $(CURDIR)/.venv/go/build
 export GOFLAGS += -modcacherw
 endif
 
@@ -97,4 +97,4 @@ constraints: ## Pin anew: the newest of everything, into constraints.txt
 
 .PHONY: bench
 bench: setup-dev provider ## Measure; one line a figure
-	@python -m tests.bench
+	@python -m bench

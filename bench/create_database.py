@@ -13,15 +13,18 @@ import psycopg
 
 from bench.figure import Figure, in_turns
 from bench.service import Service, serving
-from guest_agent.engines.postgresql.admin import ADMIN
+from guest_agent.engines.postgresql.names import ADMIN
 
 ROUNDS = 15
 MOST_SECONDS = 0.3
+_INSTANCE = {"datastore": "postgresql", "flavor": "db.small", "volume": {"size": 1}}
 
 
 def measure() -> Figure:
     with serving("local") as service:
-        service.put("/instances/pg", {"datastore": "postgresql", "flavor": "db.small", "volume": {"size": 1}})
+        service.put(
+            "/instances/pg", {"datastore": "postgresql", "flavor": "db.small", "volume": {"size": 1}}
+        )
         instance = service.ready("/instances/pg")
         numbers = itertools.count()
         _by_coffret(service, "warm_up")

@@ -22,14 +22,11 @@ class Figure:
 
     def __str__(self) -> str:
         return (
-            f"bench: {self.name} {self.value:.4g} {self.unit}"
-            f" floor={self.floor:.4g} ratio={self.ratio:.2f}"
+            f"bench: {self.name} {self.value:.4g} {self.unit} floor={self.floor:.4g} ratio={self.ratio:.2f}"
         )
 
 
-def in_turns(
-    rounds: int, measured: Callable[[], float], floor: Callable[[], float]
-) -> tuple[float, float]:
+def in_turns(rounds: int, measured: Callable[[], float], floor: Callable[[], float]) -> tuple[float, float]:
     """Medians of both, measured in turns; whoever begins changes each round."""
     values: list[float] = []
     floors: list[float] = []

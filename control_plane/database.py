@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import JSON, ColumnElement, DateTime, Dialect, MetaData, String, TypeDecorator, event
@@ -74,6 +74,11 @@ db = SQLAlchemy(model_class=Base)
 class Resource:
     """What every resource has. `generation` counts changes of what is desired, `revision` all."""
 
+    resource_type: ClassVar[str]
+    """Its word in events."""
+    name: Any
+    """What clients call it; each table says how long it may be."""
+
     id: Mapped[str] = mapped_column(String(36), primary_key=True, default=new_id)
     generation: Mapped[int] = mapped_column(default=1)
     revision: Mapped[int] = mapped_column(default=1)
@@ -82,6 +87,16 @@ class Resource:
 
     def __init__(self, **columns: Any) -> None:
         super().__init__(**columns)
+
+    @property
+    def key(self) -> str:
+        """What tells it from its siblings in a path."""
+        return str(self.name)
+
+    @property
+    def belongs_to(self) -> tuple[str | None, str | None]:
+        """Ids of its project and its instance; a resource without a project is the operator's."""
+        return None, None
 
 
 @event.listens_for(Session, "before_flush")

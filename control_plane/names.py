@@ -10,6 +10,10 @@ from control_plane.errors import Invalid
 PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$"
 
 
+PROJECT_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+PROJECT_RULE = (
+    "A project id has 1 to 64 letters, digits, '.', '_' or '-' and starts with a letter or digit."
+)
 LABEL_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._/-]{0,62}"
 LABEL_RULE = (
     "A label's name has 1 to 63 letters, digits, '.', '_', '/' or '-' and starts with a letter or digit."

@@ -71,9 +71,7 @@ class Settings:
         100, "Instances a project may have unless its quota says else.", least=0
     )
     quota_volume_size: int = _setting(10_000, "GiB of volumes a project may have, likewise.", least=0)
-    quota_ram: int = _setting(
-        1_048_576, "MiB of memory a project's instances may have, likewise.", least=0
-    )
+    quota_ram: int = _setting(1_048_576, "MiB of memory a project's instances may have, likewise.", least=0)
     log_level: LogLevel = _setting(LogLevel.INFO, "Level of the log on standard error.")
 
     @property

@@ -98,7 +98,7 @@ def put(
             session.flush()
             outcome = Outcome.CREATED
         instances.touch(instance)
-        _record(row, outcome.value, f"Database {name!r} {outcome.value}.")
+        events.record(outcome.value, f"Database {name!r} {outcome.value}.", row)
         return row, outcome
 
 
@@ -116,7 +116,7 @@ def delete(
             row.deleting = True
             row.generation += 1
             instances.touch(instance)
-            _record(row, "deleting", f"Database {row.name!r} is to be dropped.")
+            events.record("deleting", f"Database {row.name!r} is to be dropped.", row)
         return row
 
 
@@ -170,15 +170,3 @@ def _check_character_set(
             "/collation",
             f"There is no collation {collation!r}{where}.{nearest(collation, choices)}",
         )
-
-
-def _record(row: Database, kind: str, message: str) -> None:
-    events.record(
-        kind,
-        message,
-        row,
-        resource_type="database",
-        name=row.name,
-        project_id=row.instance.project_id,
-        instance=row.instance,
-    )

@@ -33,7 +33,7 @@ def check(parameters: Mapping[str, Any], version: DatastoreVersion) -> dict[str,
     known: dict[str, Parameter] = {entry["name"]: entry for entry in version.parameters}
     settable = [name for name, entry in known.items() if entry["settable"]]
     label = f"{version.datastore.name} {version.name}"
-    problems = []
+    problems: list[FieldError] = []
     texts = {}
     for name, value in parameters.items():
         if len(problems) == MOST_ERRORS:

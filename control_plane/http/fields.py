@@ -34,12 +34,12 @@ class Mapping(ma.fields.Dict):
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
         try:
-            return super()._deserialize(value, *args, **kwargs)
+            return super()._deserialize(value, *args, **kwargs)  # type: ignore[no-untyped-call]
         except ma.ValidationError as error:
             if not isinstance(error.messages, dict):
                 raise
             messages = {name: [*halves.values()] for name, halves in error.messages.items()}
-            raise ma.ValidationError(messages) from error  # type: ignore[arg-type]
+            raise ma.ValidationError(messages) from error
 
 
 class Whole(ma.fields.Integer):

@@ -53,7 +53,7 @@ def _delete(wanted: ServerSpec, cloud: Cloud, lease: Lease) -> Look:
         lease.renew()
     sentence = f"deleted {wanted.name}"
     with lease.fenced() as instance:
-        _record("deleted", f"Instance {wanted.name!r} is deleted.", instance)
+        events.record("deleted", f"Instance {wanted.name!r} is deleted.", instance)
         db.session.delete(instance)
         wake(wanted.instance_id)
     return Look(sentence, gone=True)
@@ -142,15 +142,3 @@ def _excuse(wanted: ServerSpec, generation: int, error: CloudError | CloudRefusa
     if final:
         return Look(f"{wanted.name}: the cloud refuses: {error}")
     return Look(f"{wanted.name}: {error} (tried again)", failed=True)
-
-
-def _record(kind: str, message: str, instance: Instance) -> None:
-    events.record(
-        kind,
-        message,
-        instance,
-        resource_type="instance",
-        name=instance.name,
-        project_id=instance.project_id,
-        instance=instance,
-    )

@@ -167,7 +167,7 @@ def put(
                 row.cloud_generation = row.generation
             touch(row, engine=bool(changed & ENGINE_COLUMNS))
         work.request(row.id)
-        _record(row, outcome.value, f"Instance {row.name!r} {outcome.value}.")
+        events.record(outcome.value, f"Instance {row.name!r} {outcome.value}.", row)
         return row, outcome
 
 
@@ -187,7 +187,7 @@ def delete(ctx: RequestContext, key: str, preconditions: Preconditions = NONE) -
             row.attempts = 0
             touch(row)
             work.request(row.id)
-            _record(row, "deleting", f"Instance {row.name!r} is to be deleted.")
+            events.record("deleting", f"Instance {row.name!r} is to be deleted.", row)
         return row
 
 
@@ -205,7 +205,7 @@ def restart(ctx: RequestContext, key: str) -> Action:
         row.restart = action.id
         touch(row, engine=True)
         work.request(row.id)
-        _record(row, "action", f"Restart of {row.name!r} requested.")
+        events.record("action", f"Restart of {row.name!r} requested.", row)
         return action
 
 
@@ -347,15 +347,3 @@ def _refuse_what_is_fixed(row: Instance, columns: Mapping[str, Any]) -> None:
 def attached_to(group: ConfigurationGroup) -> list[Instance]:
     query = select(Instance).filter_by(configuration_group_id=group.id).order_by(Instance.name)
     return list(db.session.scalars(query))
-
-
-def _record(row: Instance, kind: str, message: str) -> None:
-    events.record(
-        kind,
-        message,
-        row,
-        resource_type="instance",
-        name=row.name,
-        project_id=row.project_id,
-        instance=row,
-    )

@@ -18,7 +18,7 @@ PASSWORDS = {
     "a letter unassigned in Unicode 3.2, which SASLprep refuses": "smile \U0001f600 please",
     "both directions, which SASLprep refuses": "\u0627\u0644\u0641 abc 1",
     "right to left": "\u05d0\u05d1\u05d2\u05d3\u05d4\u05d5\u05d6\u05d7",
-    "quotes": "it's \"quoted\" \\ $1 %s",
+    "quotes": 'it\'s "quoted" \\ $1 %s',
 }
 
 
@@ -70,5 +70,3 @@ def test_a_verifier_fits_its_password_only(manager: str, password: str) -> None:
 
 def test_two_scram_verifiers_of_one_password_have_different_salts() -> None:
     assert make("postgresql", "correct horse") != make("postgresql", "correct horse")
-
-
