@@ -117,7 +117,7 @@ func TestATakenNameIsAnErrorThatShowsHowToImport(t *testing.T) {
 	test(t,
 		resource.TestStep{
 			PreConfig: func() {
-				_, err := api(t).Put(context.Background(), "/v1/instances/"+n, client.Object{
+				_, err := api(t).Create(context.Background(), "/v1/instances/"+n, client.Object{
 					"datastore": "postgresql", "flavor": "db.small", "volume": client.Object{"size": 1},
 				})
 				if err != nil {

@@ -60,12 +60,13 @@ func (c *Client) Get(ctx context.Context, path string) (Object, error) {
 	return c.do(ctx, http.MethodGet, path, nil, nil)
 }
 
-// Put creates or replaces a resource and returns it.
-func (c *Client) Put(ctx context.Context, path string, body Object) (Object, error) {
-	return c.do(ctx, http.MethodPut, path, body, nil)
+// Replace changes a resource to what the body says and returns it. A Problem with status 412 says that
+// there is none; without If-Match the API would make one, named as the path ends.
+func (c *Client) Replace(ctx context.Context, path string, body Object) (Object, error) {
+	return c.do(ctx, http.MethodPut, path, body, http.Header{"If-Match": {"*"}})
 }
 
-// Create is Put for a name that must be free: a Problem with status 412 says that it is not.
+// Create makes a resource and returns it. A Problem with status 412 says that the name is taken.
 func (c *Client) Create(ctx context.Context, path string, body Object) (Object, error) {
 	return c.do(ctx, http.MethodPut, path, body, http.Header{"If-None-Match": {"*"}})
 }

@@ -61,7 +61,7 @@ func TestAReadAfterAWriteSeesIt(t *testing.T) {
 		read(t, c, "a")
 	}
 	size = 2
-	if _, err := c.Put(context.Background(), "/v1/elsewhere", Object{}); err != nil {
+	if _, err := c.Replace(context.Background(), "/v1/elsewhere", Object{}); err != nil {
 		t.Fatal(err)
 	}
 	for range 3 {

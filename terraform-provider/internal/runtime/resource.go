@@ -145,7 +145,11 @@ func (r *Resource) Update(
 		here[name] = value
 	}
 	here["id"] = prior["id"]
-	document, err := r.client.Put(ctx, r.facts.byID(here), body)
+	document, err := r.client.Replace(ctx, r.facts.byID(here), body)
+	if problem := client.AsProblem(err); problem != nil && problem.Status == http.StatusPreconditionFailed {
+		err = fmt.Errorf("there is no such %s any more: it was deleted since the plan was made, or what it is"+
+			" inside of has become another one. Plan again.%s", r.facts.title(), problem.Origin())
+	}
 	if err != nil {
 		r.report(&resp.Diagnostics, "update", err)
 		return
