@@ -131,11 +131,13 @@ func (c *Client) do(
 		if err == nil {
 			return answer, nil
 		}
-		if problem := AsProblem(err); problem != nil {
+		problem := AsProblem(err)
+		if problem != nil {
 			problem.Unsure = unanswered
-		} else if ctx.Err() == nil {
-			unanswered = true
 		}
+		// A gateway that lost its upstream does not know either.
+		unanswered = unanswered || problem == nil || problem.Status == http.StatusBadGateway ||
+			problem.Status == http.StatusGatewayTimeout
 		pause, again := pauseBeforeRetry(method, err, attempt)
 		if !again || ctx.Err() != nil {
 			return nil, err

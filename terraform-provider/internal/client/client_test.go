@@ -168,11 +168,22 @@ func TestA404ThatIsNotTheControlPlanesSaysNothingAboutTheResource(t *testing.T) 
 	}
 }
 
-func TestAnUnansweredAttemptMakesALaterRefusalUnsure(t *testing.T) {
-	c, _ := answers(t, hangUp, says(412, problemBody("precondition_failed")))
-	_, err := c.Create(context.Background(), "/v1/x", Object{})
-	if problem := AsProblem(err); problem == nil || !problem.Unsure {
-		t.Fatal(err)
+func TestAnAttemptWithoutItsAnswerMakesALaterRefusalUnsure(t *testing.T) {
+	for what, scene := range map[string]struct {
+		first  http.HandlerFunc
+		unsure bool
+	}{
+		"a lost connection": {hangUp, true},
+		"a gateway's error": {says(502, "<html>"), true},
+		"a busy server":     {says(429, problemBody("busy")), false},
+	} {
+		t.Run(what, func(t *testing.T) {
+			c, _ := answers(t, scene.first, says(412, problemBody("precondition_failed")))
+			_, err := c.Create(context.Background(), "/v1/x", Object{})
+			if problem := AsProblem(err); problem == nil || problem.Unsure != scene.unsure {
+				t.Fatal(err)
+			}
+		})
 	}
 }
 
