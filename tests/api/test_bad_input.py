@@ -279,8 +279,8 @@ def test_another_content_type_is_refused(shared: Api, kind: str) -> None:
             problem(answer, 415, "unsupported_media_type", says="application/json")
 
 
-def test_a_body_with_a_hundred_thousand_unknown_fields_is_answered_quickly(shared: Api) -> None:
-    raw = json.dumps({f"f{number}": 1 for number in range(80_000)}).encode()
+def test_a_body_with_many_thousand_unknown_fields_is_answered_quickly(shared: Api) -> None:
+    raw = json.dumps({f"f{number}": 1 for number in range(40_000)}).encode()
     answer = shared("PUT", ORDERS, raw=raw)
     problem(answer, 422, "invalid")
     assert len(answer.data) < 100_000
