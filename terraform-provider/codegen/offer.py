@@ -54,6 +54,9 @@ class Offer:
     list_path: str = ""
     filters: tuple[Field, ...] = ()
     items: str = ""
+    around: str = ""
+    """The path that reads the parent with all that is inside it, in `among` what is of this type."""
+    among: str = ""
 
     @property
     def package(self) -> str:
@@ -97,15 +100,30 @@ def _resource(document: Document, name: str, path: str) -> Offer:
     fields = document.fields(schema, name)
     key = _key(fields, path)
     shown, parents = _attributes_in(path, key.name)
+    around, among = _around(document, path)
     return Offer(
         type=name,
         path=shown,
         parents=parents,
         key=key.name,
+        around=around,
+        among=among,
         fields=tuple(_renamed(fields, name)),
         description=DESCRIPTIONS[name],
         waits=any(field.path == ("status", "ready") for field in fields),
     )
+
+
+def _around(document: Document, path: str) -> tuple[str, str]:
+    """How the parent can be read with all its children, if it has `include` for these."""
+    parent, _, among = path.rpartition("/")[0].rpartition("/")
+    if not document.has(parent, "get"):
+        return "", ""
+    if not any(field.name == "include" for field in document.query(parent)):
+        return "", ""
+    properties = document.answer(parent, "get")["properties"]
+    included = [name for name in properties if document.has(f"{parent}/{name}", "get")]
+    return (f"{parent}?include={','.join(included)}", among) if among in included else ("", "")
 
 
 def _fitting(document: Document, name: str, path: str, list_path: str) -> Offer:

@@ -19,7 +19,7 @@ def test_the_provider_passes_its_tests_against_a_control_plane(
     }
     del variables["TF_CLI_CONFIG_FILE"]  # the tests are the provider themselves
     done = subprocess.run(
-        [go, "test", "-count=1", "-timeout=5m", "./..."],
+        [go, "test", "-count=1", "-timeout=15m", "./..."],
         cwd=PROVIDER, env=variables, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr

@@ -69,6 +69,20 @@ func TestARequestCarriesTokenAndUserAgent(t *testing.T) {
 	}
 }
 
+func TestWhatIsReplacedMustBeThere(t *testing.T) {
+	c, _ := answers(t, func(w http.ResponseWriter, r *http.Request) {
+		if got := r.Header.Get("If-Match"); got != "*" {
+			t.Errorf("If-Match is %q", got)
+		}
+		problem := problemBody("precondition_failed")
+		w.WriteHeader(http.StatusPreconditionFailed)
+		fmt.Fprint(w, problem)
+	})
+	if _, err := c.Replace(context.Background(), "/v1/x", Object{}); AsProblem(err) == nil {
+		t.Fatal(err)
+	}
+}
+
 func TestWhatMayPassIsTriedAgain(t *testing.T) {
 	for what, first := range map[string]http.HandlerFunc{
 		"too many requests":   says(429, problemBody("too_many_requests")),
@@ -80,7 +94,7 @@ func TestWhatMayPassIsTriedAgain(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			c, asked := answers(t, first, says(200, `{"name": "a"}`))
-			answer, err := c.Put(context.Background(), "/v1/x", Object{})
+			answer, err := c.Replace(context.Background(), "/v1/x", Object{})
 			if err != nil || answer["name"] != "a" || *asked != 2 {
 				t.Fatalf("%v, %v after %d requests", answer, err, *asked)
 			}
@@ -94,7 +108,7 @@ func TestWhatWillNotPassIsSaidAtOnce(t *testing.T) {
 		409: "deletion_protected", 412: "precondition_failed", 422: "invalid", 500: "internal_error",
 	} {
 		c, asked := answers(t, says(status, problemBody(code)))
-		_, err := c.Put(context.Background(), "/v1/x?a=b", Object{})
+		_, err := c.Replace(context.Background(), "/v1/x?a=b", Object{})
 		problem := AsProblem(err)
 		if problem == nil || problem.Code != code || problem.Status != status || *asked != 1 {
 			t.Fatalf("%v after %d requests", err, *asked)
@@ -132,7 +146,7 @@ func TestTryingAgainEndsWithTheContext(t *testing.T) {
 
 func TestAResourceInUseIsOnlyWaitedForWhenDeleting(t *testing.T) {
 	c, asked := answers(t, says(409, problemBody("in_use")))
-	if _, err := c.Put(context.Background(), "/v1/x", Object{}); err == nil || *asked != 1 {
+	if _, err := c.Replace(context.Background(), "/v1/x", Object{}); err == nil || *asked != 1 {
 		t.Fatalf("%v after %d requests", err, *asked)
 	}
 }
@@ -154,11 +168,22 @@ func TestA404ThatIsNotTheControlPlanesSaysNothingAboutTheResource(t *testing.T) 
 	}
 }
 
-func TestAnUnansweredAttemptMakesALaterRefusalUnsure(t *testing.T) {
-	c, _ := answers(t, hangUp, says(412, problemBody("precondition_failed")))
-	_, err := c.Create(context.Background(), "/v1/x", Object{})
-	if problem := AsProblem(err); problem == nil || !problem.Unsure {
-		t.Fatal(err)
+func TestAnAttemptWithoutItsAnswerMakesALaterRefusalUnsure(t *testing.T) {
+	for what, scene := range map[string]struct {
+		first  http.HandlerFunc
+		unsure bool
+	}{
+		"a lost connection": {hangUp, true},
+		"a gateway's error": {says(502, "<html>"), true},
+		"a busy server":     {says(429, problemBody("busy")), false},
+	} {
+		t.Run(what, func(t *testing.T) {
+			c, _ := answers(t, scene.first, says(412, problemBody("precondition_failed")))
+			_, err := c.Create(context.Background(), "/v1/x", Object{})
+			if problem := AsProblem(err); problem == nil || problem.Unsure != scene.unsure {
+				t.Fatal(err)
+			}
+		})
 	}
 }
 

@@ -274,6 +274,31 @@ func TestATakenNameIsAnErrorUnlessOurOwnLostAttemptTookIt(t *testing.T) {
 	}
 }
 
+func TestAnUpdateNeverMakesAnotherResource(t *testing.T) {
+	c := &controlPlane{put: sends(200, instanceIn("ACTIVE", ""))}
+	s := serve(t, c)
+	state, _ := s.create("1m")
+	wanted := map[string]tftypes.Value{}
+	for name, value := range state {
+		wanted[name] = value
+	}
+	wanted["flavor"] = tftypes.NewValue(tftypes.String, "db.large")
+	c.put = func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/v1/instances/the-id" || r.Header.Get("If-Match") != "*" {
+			t.Errorf("PUT %s with If-Match %q", r.URL.Path, r.Header.Get("If-Match"))
+		}
+		problem(412, "precondition_failed")(w, r)
+	}
+	config := s.dynamic(tftypes.NewValue(s.kind, wanted))
+	applied, err := s.ApplyResourceChange(context.Background(), &tfprotov6.ApplyResourceChangeRequest{
+		TypeName: "coffret_instance", PriorState: s.dynamic(tftypes.NewValue(s.kind, state)),
+		PlannedState: config, Config: config,
+	})
+	check(t, err)
+	has(t, said(applied.Diagnostics, tfprotov6.DiagnosticSeverityError), "no such instance any more", "Plan again")
+	isText(t, s.open(applied.NewState)["flavor"], "db.small")
+}
+
 func TestWhatIsGoneLeavesTheStateAndWhatCannotBeReachedStays(t *testing.T) {
 	for what, scene := range map[string]struct {
 		get  http.HandlerFunc
