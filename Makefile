@@ -97,4 +97,4 @@ constraints: ## Pin anew: the newest of everything, into constraints.txt
 
 .PHONY: bench
 bench: setup-dev provider ## Measure; one line a figure
-	@python -m tests.bench
+	@python -m bench
