@@ -355,10 +355,7 @@ def down() -> None:
     """Stop the control plane, the agents and the engines of this checkout. The data stays."""
     if running := process.find(PID):
         say(f"stopping the control plane (pid {running.pid})")
-        workers = running.children(recursive=True)
         process.stop(running, signal.SIGTERM, STOP_SECONDS)
-        for worker in workers:  # of a control plane that had to be killed
-            process.stop(worker, signal.SIGKILL, 0)
     PID.unlink(missing_ok=True)
     homes = [file.parent for file in sorted(DATA.glob("instances/*/agent/agent.json"))]
     stopping = [(home, stop_agent(home)) for home in homes]
