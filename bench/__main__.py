@@ -2,13 +2,14 @@
 
 import sys
 
-from bench import api, create_database, create_postgresql
+from bench import api, create_database, create_postgresql, plan_noop
 
 FIGURES = {
     "create.postgresql": create_postgresql.measure,
     "create.database": create_database.measure,
     "api.list": api.measure_list,
     "api.get": api.measure_get,
+    "plan.noop": plan_noop.measure,
 }
 
 

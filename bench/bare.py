@@ -12,7 +12,7 @@ from flask import Flask, Response
 from gunicorn.app.base import BaseApplication
 
 from control_plane.server import gunicorn_options
-from control_plane.settings import Settings
+from control_plane.settings import LogLevel, Settings
 
 
 class _Bare(BaseApplication):
@@ -38,5 +38,5 @@ class _Bare(BaseApplication):
 
 if __name__ == "__main__":
     bind, workers, file = sys.argv[1:]
-    settings = Settings(bind=bind, workers=int(workers), log_level="WARNING")
+    settings = Settings(bind=bind, workers=int(workers), log_level=LogLevel.WARNING)
     _Bare(settings, Path(file).read_bytes()).run()

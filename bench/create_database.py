@@ -13,7 +13,7 @@ import psycopg
 
 from bench.figure import Figure, in_turns
 from bench.service import Service, serving
-from guest_agent.engines.postgresql.admin import ADMIN
+from guest_agent.engines.postgresql.names import ADMIN
 
 ROUNDS = 15
 MOST_SECONDS = 0.3

@@ -23,7 +23,7 @@ from bench.service import Service, free_port, serving
 from guest_agent import settings
 from guest_agent.engines.base import Home
 from guest_agent.engines.postgresql import binaries, cluster, configuration
-from guest_agent.engines.postgresql.admin import ADMIN
+from guest_agent.engines.postgresql.names import ADMIN
 from guest_agent.protocol import DesiredEngine
 from guest_agent.settings import Settings
 

@@ -92,7 +92,6 @@ class Converger:
             self._fail(unforeseen(error))
         else:
             self._was_up = True
-            self._measure_volume()
             self._see("running")
         return self._was_up
 
@@ -208,14 +207,15 @@ class Converger:
         self._report["databases"] = objects.databases(directive)
         self._report["users"] = objects.users(directive)
         self._report["converged_etag"] = directive["etag"]
-        if not _drops(directive):
-            self._see("running")  # looking through the engine, below, takes longer than many a change
-        self._report["seen_databases"] = self._engine.databases()
-        self._report["seen_users"] = self._engine.users()
         self._state.update(
             settled_etag=directive["etag"],
             settled=[_CONFIGURATION, *objects.settled(directive)],
         )
+        self._measure_volume()
+        if not _drops(directive):
+            self._see("running")  # looking through the engine, below, takes longer than many a change
+        self._report["seen_databases"] = self._engine.databases()
+        self._report["seen_users"] = self._engine.users()
 
     def _did(self, key: str, sentence: str, directive: Directive) -> None:
         """Note a change made: a repair when the object had been right under this very directive."""

@@ -78,7 +78,7 @@ def up() -> None:
     env["PGPASSWORD"] = env["TF_VAR_app_password"]
     env["COFFRET_TOKEN"] = token(endpoint, env)
     write_env(env)
-    write_terraformrc()
+    write_terraformrc(TERRAFORMRC)
     link_psql()
     apply(env)
     use(env)
@@ -213,11 +213,11 @@ def token(endpoint: str, env: Mapping[str, str]) -> str:
     return made.stdout.strip()
 
 
-def write_terraformrc() -> None:
+def write_terraformrc(file: Path) -> None:
     """Tell Terraform to take the provider from this checkout's build, and others from where it would."""
     address = "registry.terraform.io/coffret/coffret"
     path = json.dumps(str(MIRROR)).replace("${", "$${").replace("%{", "%%{")
-    TERRAFORMRC.write_text(
+    file.write_text(
         "disable_checkpoint = true\n"
         "provider_installation {\n"
         f'  filesystem_mirror {{\n    path    = {path}\n    include = ["{address}"]\n  }}\n'

@@ -2,15 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, cast
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from control_plane import clouds, names, work
 from control_plane.auth import RequestContext
 from control_plane.clouds import CloudRefusal, ServerSpec
 from control_plane.configurations.models import ConfigurationGroup
-from control_plane.database import by_key, db, new_id, now, transaction
+from control_plane.database import by_key, db, is_uuid, new_id, now, read, transaction
 from control_plane.datastores import service as datastores
 from control_plane.datastores.models import DatastoreVersion
 from control_plane.errors import Conflict, Invalid, NotFound, Protected, nearest
@@ -60,25 +60,35 @@ def _find(ctx: RequestContext, key: str, for_update: bool = False) -> Instance |
     return db.session.scalar(query.with_for_update(of=Instance) if for_update else query)
 
 
-@dataclass(frozen=True)
-class Head:
+class Head(Protocol):
     """As much of an instance as tells whether what was read of it before is still true."""
 
-    id: str
-    name: str
-    generation: int
-    revision: int
+    @property
+    def id(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def generation(self) -> int: ...
+    @property
+    def revision(self) -> int: ...
 
 
-_HEAD = select(Instance.id, Instance.name, Instance.generation, Instance.revision)
+_TABLE = Instance.__table__.c
+_HEAD = select(_TABLE.id, _TABLE.name, _TABLE.generation, _TABLE.revision).where(
+    _TABLE.project_id == bindparam("project_id")
+)
+_HEAD_BY_ID = _HEAD.where(_TABLE.id == bindparam("key"))
+_HEAD_BY_NAME = _HEAD.where(_TABLE.name == bindparam("key"))
+_HEADS = _HEAD.where(_TABLE.name > bindparam("marker")).order_by(_TABLE.name).limit(bindparam("limit"))
 
 
 def head(ctx: RequestContext, key: str) -> Head:
     """The head of the project's instance by name or id. NotFound as `find`."""
-    query = _HEAD.where(Instance.project_id == ctx.project_id, by_key(Instance, key))
-    if (row := db.session.execute(query).first()) is None:
+    query = _HEAD_BY_ID if is_uuid(key) else _HEAD_BY_NAME
+    rows = read(query, project_id=ctx.project_id, key=key)
+    if not rows:
         raise _missing(ctx, key)
-    return Head(*row)
+    return cast(Head, rows[0])
 
 
 def _missing(ctx: RequestContext, key: str) -> NotFound:
@@ -91,9 +101,9 @@ def load(ids: Sequence[str]) -> Sequence[Instance]:
     return db.session.scalars(select(Instance).where(Instance.id.in_(ids))).all()
 
 
-def listing(ctx: RequestContext, filters: Filters, marker: str, limit: int) -> list[Head]:
+def listing(ctx: RequestContext, filters: Filters, marker: str, limit: int) -> Sequence[Head]:
     """Heads of the project's instances by name, after `marker`."""
-    query = _HEAD.where(Instance.project_id == ctx.project_id, Instance.name > marker)
+    query = _HEADS
     if filters.name is not None:
         query = query.filter(Instance.name == filters.name)
     if filters.phase is not None:
@@ -103,7 +113,7 @@ def listing(ctx: RequestContext, filters: Filters, marker: str, limit: int) -> l
         query = query.filter(Instance.datastore_version_id.in_(versions))
     for label, value in (filters.labels or {}).items():
         query = query.filter(Instance.labels[label].as_string() == value)
-    return [Head(*row) for row in db.session.execute(query.order_by(Instance.name).limit(limit))]
+    return cast(Sequence[Head], read(query, project_id=ctx.project_id, marker=marker, limit=limit))
 
 
 def refuse_unless_usable(instance: Instance) -> None:

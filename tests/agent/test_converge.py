@@ -70,7 +70,7 @@ def test_a_pass_starts_the_engine_and_makes_owners_databases_and_grants(guest: G
     assert report["converged_etag"] == "a"
     assert report["databases"] == [{"id": "app", "generation": 7, "done": True, "message": ""}]
     assert report["users"][0]["done"]
-    assert report["users"][0]["host"] == "%"
+    assert report["users"][0]["id"] == "ada"
     assert report["seen_databases"][0]["owner"] == "ada"
     assert report["seen_users"][0]["grants"][0]["database"] == "app"
     assert report["volume_used"] > 0

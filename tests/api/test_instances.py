@@ -4,6 +4,11 @@ from typing import Any
 
 import pytest
 from contract import GROUP, INSTANCE, Api, problem
+from sqlalchemy import select
+
+from control_plane.agents import directive
+from control_plane.database import db
+from control_plane.instances.models import Instance
 
 
 @pytest.fixture
@@ -61,11 +66,39 @@ def test_a_flavor_and_a_volume_reach_the_cloud(orders: Api) -> None:
     assert orders.books.volumes[instance_id].size == 20
 
 
-def test_a_label_does_not_trouble_the_engine(orders: Api) -> None:
-    orders.patch("/instances/orders", {"labels": {"team": "a"}})
-    status = orders.get("/instances/orders").json["status"]  # type: ignore[index]
-    assert status["ready"]
-    assert status["phase"] == "ACTIVE"
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"flavor": "db.large"}, True),
+        ({"volume": {"size": 20}}, True),
+        ({"configuration_group": "tuned"}, True),
+        ({"restart_policy": "automatic"}, True),
+        ({"labels": {"team": "a"}}, False),
+        ({"deletion_protection": True}, False),
+        ({"version": "18"}, False),
+    ],
+    ids=lambda part: "-".join(part) if isinstance(part, dict) else "",
+)
+def test_what_concerns_the_engine_is_ready_when_its_agent_has_done_it(
+    orders: Api, change: dict[str, Any], told: bool
+) -> None:
+    status = orders.patch("/instances/orders", change).json["status"]  # type: ignore[index]
+    assert status["ready"] is not told
+    assert (status["observed_generation"] == 1) is told
+    orders.work()
+    assert orders.get("/instances/orders").json["status"]["ready"]  # type: ignore[index]
+
+
+def test_what_the_agent_is_told_is_what_was_asked_for(orders: Api) -> None:
+    orders.patch("/configuration-groups/tuned", {"parameters": {"jit": False, "max_connections": 50}})
+    orders.patch("/instances/orders", {"configuration_group": "tuned", "restart_policy": "automatic"})
+    orders.patch("/instances/orders", {"flavor": "db.large", "volume": {"size": 20}})
+    with orders.app.app_context():
+        told = directive.build(db.session.scalars(select(Instance)).one())
+    assert told is not None
+    assert told["parameters"] == {"work_mem": "8MB", "jit": "off", "max_connections": "50"}
+    assert told["restart_policy"] == "automatic"
+    assert (told["engine"]["ram"], told["engine"]["vcpus"], told["engine"]["volume_size"]) == (4096, 2, 20)
 
 
 def test_a_group_is_attached_changed_and_detached(orders: Api) -> None:

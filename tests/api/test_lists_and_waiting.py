@@ -8,6 +8,7 @@ import pytest
 from contract import INSTANCE, PASSWORD, Api, Caller, problem
 from control_plane_fixtures import eventually
 
+from control_plane.clouds import CloudRefusal
 from control_plane.work.changes import Changes
 
 
@@ -71,29 +72,29 @@ def full(api: Api) -> Api:
     return api
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/instances",
-        "/instances?datastore=valkey&label=odd=1",
-        "/instances?status=BUILD",
-        "/configuration-groups",
-        "/configuration-groups?datastore=valkey",
-        "/instances/orders/databases",
-        "/instances/orders/users",
-        "/events",
-        "/events?instance=orders",
-        "/events?kind=created",
-        "/datastores",
-        "/datastores/postgresql/versions",
-        "/tokens",
-    ],
-)
-def test_the_pages_are_the_whole_list(full: Api, path: str) -> None:
-    whole = walk(full.admin, path, 1000)
-    assert whole
-    for limit in (1, 2, 3, len(whole), len(whole) + 1):
-        assert walk(full.admin, path, limit) == whole
+LISTS = [
+    "/instances",
+    "/instances?datastore=valkey&label=odd=1",
+    "/instances?status=BUILD",
+    "/configuration-groups",
+    "/configuration-groups?datastore=valkey",
+    "/instances/orders/databases",
+    "/instances/orders/users",
+    "/events",
+    "/events?instance=orders",
+    "/events?kind=created",
+    "/datastores",
+    "/datastores/postgresql/versions",
+    "/tokens",
+]
+
+
+def test_the_pages_are_the_whole_list(full: Api) -> None:
+    for path in LISTS:
+        whole = walk(full.admin, path, 1000)
+        assert whole, path
+        for limit in (2, 3, len(whole), len(whole) + 1):
+            assert walk(full.admin, path, limit) == whole, path
 
 
 def test_a_long_catalogue_is_paged(api: Api) -> None:
@@ -192,17 +193,24 @@ def parked(api: Api) -> int:
     return changes._parked["clients"]
 
 
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch, api: Api) -> Api:
+    """Where those who wait look again only when they are told of a change."""
+    monkeypatch.setitem(api.app.extensions, "coffret_changes", Changes(12, look_again=60))
+    return api
+
+
 @pytest.mark.parametrize("path", ["", "/databases/shop", "/users/app"])
-def test_a_waiting_client_is_answered_as_soon_as_it_is_ready(api: Api, path: str) -> None:
-    api.made("/instances/orders", INSTANCE)
-    api.made("/instances/orders/databases/shop", {})
-    api.made("/instances/orders/users/app", {"password": PASSWORD})
-    waiter = Waiter(api, f"/instances/orders{path}?wait_for=ready&timeout=15")
-    eventually(lambda: parked(api) == 1)
-    api.work()
+def test_a_waiting_client_is_answered_as_soon_as_it_is_ready(told: Api, path: str) -> None:
+    told.made("/instances/orders", INSTANCE)
+    told.made("/instances/orders/databases/shop", {})
+    told.made("/instances/orders/users/app", {"password": PASSWORD})
+    waiter = Waiter(told, f"/instances/orders{path}?wait_for=ready&timeout=15")
+    eventually(lambda: parked(told) == 1)
+    told.work()
     assert waiter.done().json["status"]["ready"]
     assert waiter.seconds < 10
-    assert parked(api) == 0
+    assert parked(told) == 0
 
 
 def test_a_client_that_waits_in_vain_is_answered_as_it_is(api: Api) -> None:
@@ -224,14 +232,12 @@ def test_what_is_ready_is_not_waited_for(api: Api) -> None:
     assert answer.json["users"] == []
 
 
-def test_a_waiting_client_learns_of_an_error_at_once(api: Api) -> None:
-    from control_plane.clouds import CloudRefusal
-
-    api.made("/instances/orders", INSTANCE)
-    waiter = Waiter(api, "/instances/orders?wait_for=ready&timeout=15")
-    eventually(lambda: parked(api) == 1)
-    api.books.failures.append(CloudRefusal("There is no host for db.small."))
-    api.work()
+def test_a_waiting_client_learns_of_an_error_at_once(told: Api) -> None:
+    told.made("/instances/orders", INSTANCE)
+    waiter = Waiter(told, "/instances/orders?wait_for=ready&timeout=15")
+    eventually(lambda: parked(told) == 1)
+    told.books.failures.append(CloudRefusal("There is no host for db.small."))
+    told.work()
     status = waiter.done().json["status"]
     assert status["phase"] == "ERROR"
     assert status["message"] == "There is no host for db.small."
@@ -239,17 +245,17 @@ def test_a_waiting_client_learns_of_an_error_at_once(api: Api) -> None:
     assert waiter.seconds < 10
 
 
-def test_a_waiting_client_learns_that_it_is_gone(api: Api) -> None:
-    api.instance()
-    api.delete("/instances/orders")
-    waiter = Waiter(api, "/instances/orders?wait_for=ready&timeout=15")
-    eventually(lambda: parked(api) == 1)
-    api.work()
+def test_a_waiting_client_learns_that_it_is_gone(told: Api) -> None:
+    told.instance()
+    told.delete("/instances/orders")
+    waiter = Waiter(told, "/instances/orders?wait_for=ready&timeout=15")
+    eventually(lambda: parked(told) == 1)
+    told.work()
     problem(waiter.done(), 404, "not_found")
 
 
 def test_past_the_limit_a_client_is_answered_at_once(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(api.app.extensions, "coffret_changes", Changes(1))
+    monkeypatch.setitem(api.app.extensions, "coffret_changes", Changes(1, look_again=0.5))
     api.made("/instances/orders", INSTANCE)
     waiter = Waiter(api, "/instances/orders?wait_for=ready&timeout=15")
     eventually(lambda: parked(api) == 1)

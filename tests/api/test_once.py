@@ -2,11 +2,15 @@
 
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from contract import GROUP, INSTANCE, Api, problem
 from werkzeug.test import TestResponse
+
+from control_plane.database import now
+from control_plane.http import idempotency
 
 RESTART = {"type": "restart"}
 PATH = "/instances/orders/actions"
@@ -68,11 +72,6 @@ def test_a_key_has_a_length(orders: Api) -> None:
 
 
 def test_a_key_is_forgotten_after_a_day(orders: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    from datetime import timedelta
-
-    from control_plane.database import now
-    from control_plane.http import idempotency
-
     orders.post(PATH, RESTART, Idempotency_Key="k1")
     orders.work()
     monkeypatch.setattr(idempotency, "now", lambda: now() + timedelta(hours=25))
