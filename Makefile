@@ -58,7 +58,7 @@ check: setup-dev ## Lint, format and types, as CI does
 	ruff check .
 	ruff format --check .
 	mypy
-	mypy scripts
+	mypy scripts bench
 	cd terraform-provider && test -z "$$(gofmt -l . | tee /dev/stderr)" # to put it right: gofmt -w .
 	cd terraform-provider && go vet ./...
 	terraform fmt -check -diff -recursive examples
