@@ -58,7 +58,8 @@ check: setup-dev ## Lint, format and types, as CI does
 	ruff check .
 	ruff format --check .
 	mypy
-	mypy scripts bench
+	mypy scripts
+	mypy --package bench
 	cd terraform-provider && test -z "$$(gofmt -l . | tee /dev/stderr)" # to put it right: gofmt -w .
 	cd terraform-provider && go vet ./...
 	terraform fmt -check -diff -recursive examples
