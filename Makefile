@@ -59,6 +59,7 @@ check: setup-dev ## Lint, format and types, as CI does
 	ruff format --check .
 	mypy
 	mypy scripts
+	mypy --package bench
 	cd terraform-provider && test -z "$$(gofmt -l . | tee /dev/stderr)" # to put it right: gofmt -w .
 	cd terraform-provider && go vet ./...
 	terraform fmt -check -diff -recursive examples

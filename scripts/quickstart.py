@@ -45,6 +45,8 @@ MIRROR = ROOT / "terraform-provider" / "bin"
 BIN = Path(sys.executable).parent
 ELSEWHERE = Path("/var/lib/coffret-quickstart")
 
+KEPT = ("COFFRET_ENDPOINT", "COFFRET_TOKEN", "TF_VAR_app_password")
+
 START_SECONDS = 60
 STOP_SECONDS = 30
 AGENT_STOP_SECONDS = 120
@@ -103,10 +105,10 @@ def data_folder() -> Path:
 
 
 def read_env() -> dict[str, str]:
-    """What the last run left in .quickstart/env; empty the first time."""
+    """What the last run left in .quickstart/env for this one; empty the first time."""
     lines = ENV.read_text().splitlines() if ENV.exists() else []
-    exports = [shlex.split(line)[1] for line in lines if line.startswith("export ")]
-    return {name: value for name, _, value in (text.partition("=") for text in exports) if name != "PATH"}
+    exports = (shlex.split(line)[1].partition("=") for line in lines if line.startswith("export "))
+    return {name: value for name, _, value in exports if name in KEPT}
 
 
 def write_env(env: Mapping[str, str]) -> None:
@@ -114,10 +116,17 @@ def write_env(env: Mapping[str, str]) -> None:
     lines = ["# Made by `make quickstart`. Use it with: . .quickstart/env\n"]
     lines += [f"export {name}={shlex.quote(value)}\n" for name, value in sorted(env.items())]
     lines += [f'export PATH={shlex.quote(str(BIN))}:"$PATH"\n']
+    lines += [f'export {name}="${{{name}:+${name},}}127.0.0.1"\n' for name in ("no_proxy", "NO_PROXY")]
     new = ENV.with_suffix(".new")
     new.touch(mode=0o600)
     new.write_text("".join(lines))
     new.replace(ENV)
+
+
+def bypass_proxies() -> None:
+    """Have this process and those that it starts reach the control plane without the machine's proxy."""
+    for name in ("no_proxy", "NO_PROXY"):
+        os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1"]))
 
 
 def environment(env: Mapping[str, str]) -> dict[str, str]:
@@ -346,10 +355,7 @@ def down() -> None:
     """Stop the control plane, the agents and the engines of this checkout. The data stays."""
     if running := process.find(PID):
         say(f"stopping the control plane (pid {running.pid})")
-        workers = running.children(recursive=True)
         process.stop(running, signal.SIGTERM, STOP_SECONDS)
-        for worker in workers:  # of a control plane that had to be killed
-            process.stop(worker, signal.SIGKILL, 0)
     PID.unlink(missing_ok=True)
     homes = [file.parent for file in sorted(DATA.glob("instances/*/agent/agent.json"))]
     stopping = [(home, stop_agent(home)) for home in homes]
@@ -392,6 +398,7 @@ def main(arguments: Sequence[str]) -> int:
     command = {"up": up, "down": down, "clean": clean}[arguments[0]]
     with Path(__file__).open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # one at a time in this checkout
+        bypass_proxies()
         try:
             refuse_anothers()
             command()

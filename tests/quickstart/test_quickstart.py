@@ -113,6 +113,9 @@ def test_down_stops_everything_and_the_data_stays(checkout: Checkout) -> None:
     before = visits(checkout.make("quickstart"))
     checkout.make("down")
     assert checkout.processes() == {}
+    assert list(checkout.home.glob("data/instances/*/volume/data/pgdata"))
+    killed = list(checkout.home.glob("data/instances/*/volume/data/pgdata/postmaster.pid"))
+    assert not killed, "PostgreSQL was not shut down but killed"
     checkout.make("down")
     assert visits(checkout.make("quickstart")) == before + 1
 
