@@ -81,7 +81,8 @@ def put(
         instances.refuse_unless_usable(instance)
         row = _find(instance, key)
         refuse_while_deleting(row, f"database {key!r}")
-        preconditions.check(row)
+        seen = [item["name"] for item in instance.report.get("seen_databases", [])]
+        preconditions.check(row, unmanaged=row is None and key in seen)
         name = row.name if row else key
         if wanted.get("name", name) != name:
             raise Invalid.field("/name", f"A database keeps its name, {name!r}; make another one.")

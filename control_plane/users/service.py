@@ -94,8 +94,9 @@ def put(
         manager = MANAGERS[instance.datastore_version.datastore.manager]
         row = _find(instance, key)
         refuse_while_deleting(row, f"user {key!r}")
-        preconditions.check(row)
         name, host = (row.name, row.host) if row else split_key(key)
+        seen = [(item["name"], item["host"]) for item in instance.report.get("seen_users", [])]
+        preconditions.check(row, unmanaged=row is None and (name, host) in seen)
         if split_key(wanted.get("key", user_key(name, host))) != (name, host):
             raise Invalid.field(
                 "/name", f"A user keeps its name, {user_key(name, host)!r}; make another one."

@@ -137,6 +137,8 @@ def test_what_nobody_manages_is_listed_and_adopted_by_a_put(full: Api) -> None:
     assert listed["a"]["status"]["managed"] is True
     problem(full.get("/instances/orders/databases/by-hand"), 404, "not_found")
     assert full.delete("/instances/orders/databases/by-hand").status_code == 204
+    new_only = {"If-None-Match": "*"}
+    problem(full.put("/instances/orders/databases/by-hand", {}, **new_only), 412, "precondition_failed")
     assert full.put("/instances/orders/databases/by-hand", {}).status_code == 202
     listed = {item["name"]: item for item in walk(full, "/instances/orders/databases", 5)}
     assert listed["by-hand"]["status"]["managed"] is True

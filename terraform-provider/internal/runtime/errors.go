@@ -21,6 +21,9 @@ type nameTaken struct {
 }
 
 func (n *nameTaken) Error() string {
+	if n.problem.ID == "" { // in the engine, but in nobody's care
+		return sentence(n.problem) + n.problem.Origin()
+	}
 	return fmt.Sprintf("The name %q is taken by the %s with the id %s. Choose another name, or take over"+
 		" the existing one by adding this to the configuration (NAME being the resource's name there):\n\n"+
 		"import {\n  to = coffret_%s.NAME\n  id = %q\n}%s",
