@@ -82,7 +82,7 @@ def store(instance: Instance, report: Report) -> None:
 
 def _adopt(instance: Instance, report: Report) -> None:
     _outrun(instance, report)
-    instance.report = _kept(report)
+    instance.report = _kept(report, instance.report)
     instance.converged_revision = min(
         instance.revision_of(report["converged_etag"]), instance.desired_revision
     )
@@ -102,7 +102,7 @@ def _get(instance_id: str, *, for_update: bool = False) -> Instance:
 def _news(instance: Instance, report: Report) -> bool:
     if report["repairs"] or instance.agent_lost:
         return True
-    return not _late(instance, report) and _said(_kept(report)) != _said(instance.report)
+    return not _late(instance, report) and _said(_kept(report, instance.report)) != _said(instance.report)
 
 
 def _said(kept: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,10 +115,15 @@ def _late(instance: Instance, report: Report) -> bool:
     return stored.get("run") == report["run"] and stored.get("sequence", 0) > report["sequence"]
 
 
-def _kept(report: Report) -> dict[str, Any]:
-    """What stays of a report; its outcomes, which go to their rows, only as a digest."""
+def _kept(report: Report, before: Mapping[str, Any]) -> dict[str, Any]:
+    """What stays of a report; its outcomes, which go to their rows, only as a digest.
+
+    An engine that is down has the version that it had `before`.
+    """
     kept: dict[str, Any] = {name: part for name, part in report.items() if name not in _APART}
     kept["volume_used"] = report["volume_used"] // _MIB * _MIB
+    known = before.get("engine", {}).get("version")
+    kept["engine"] = {**report["engine"], "version": report["engine"]["version"] or known}
     outcomes = json.dumps([report["databases"], report["users"]], sort_keys=True)
     kept["outcomes"] = hashlib.sha256(outcomes.encode()).hexdigest()
     return kept

@@ -5,12 +5,14 @@ reads are of what has not changed.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any, Protocol
 
 from flask import current_app
 
 from control_plane.database import Resource
 
+_IDENTITY = attrgetter("id", "revision")
 KEPT = 20_000
 """Texts at most in a process; the first ones kept go first."""
 
@@ -34,28 +36,27 @@ class Representations:
     ) -> None:
         self._dump = dump
         self._load = load
-        self._texts: dict[str, tuple[int, str]] = {}
+        self._texts: dict[tuple[str, int], str] = {}
+        self._revisions: dict[str, int] = {}
+        """Row id -> the revision whose text is kept, in the order in which the rows came."""
 
     def texts(self, heads: Sequence[Head]) -> list[str]:
         """The JSON text of each row, in order; a row that has just gone is left out."""
-        kept = self._texts
-        known = {head.id: kept.get(head.id) for head in heads}
-        missing = [
-            head.id for head in heads if (text := known[head.id]) is None or text[0] != head.revision
-        ]
-        if missing:
-            known.update(dict.fromkeys(missing))
-            for row in self._load(missing):
-                known[row.id] = self._keep(row)
-        return [text[1] for text in known.values() if text is not None]
+        texts = list(map(self._texts.get, map(_IDENTITY, heads)))
+        if None in texts:
+            missing = [head.id for head, text in zip(heads, texts, strict=True) if text is None]
+            made = {row.id: self._keep(row) for row in self._load(missing)}
+            texts = [text or made.get(head.id) for head, text in zip(heads, texts, strict=True)]
+        return [text for text in texts if text is not None]
 
-    def _keep(self, row: Resource) -> tuple[int, str]:
-        text = row.revision, current_app.json.dumps(self._dump(row))
-        if len(self._texts) >= KEPT and row.id not in self._texts:
-            self._texts.pop(next(iter(self._texts)), None)
-        self._texts[row.id] = text
+    def _keep(self, row: Resource) -> str:
+        text = current_app.json.dumps(self._dump(row))
+        if len(self._revisions) >= KEPT and row.id not in self._revisions:
+            self._forget(next(iter(self._revisions)))
+        self._forget(row.id)
+        self._revisions[row.id] = row.revision
+        self._texts[row.id, row.revision] = text
         return text
 
-
-def _true(text: tuple[int, str] | None, head: Head) -> bool:
-    return text is not None and text[0] == head.revision
+    def _forget(self, row_id: str) -> None:
+        self._texts.pop((row_id, self._revisions.pop(row_id, 0)), None)

@@ -295,6 +295,15 @@ def test_an_outcome_of_an_older_wish_is_not_taken_for_the_new_one(ready: Guest) 
     assert status["phase"] == "SHUTDOWN"
 
 
+def test_an_engine_that_is_down_keeps_its_version(ready: Guest) -> None:
+    version = ready.control_plane.instance()["status"]["engine_version"]
+    ready.sync(engine=ready.report()["engine"] | {"state": "starting", "version": None})
+    status = ready.control_plane.instance()["status"]
+    assert status["operating_status"] == "RESTARTING"
+    assert status["engine_version"] == version
+    assert version
+
+
 def test_an_outcome_of_an_earlier_incarnation_is_not_taken_for_the_new_one(ready: Guest) -> None:
     ready.control_plane.call("PUT", DATABASE, {})
     ready.sync()
