@@ -1,9 +1,12 @@
-"""The testbed's accounts, catalogue, flavors, zones, image, networks and volume types. Run twice, it makes nothing twice."""
+"""What the test bed holds: accounts, catalogue, flavors, zones, image, networks, volume types.
+
+All is found before it is made: a step that was cut short is run again.
+"""
 
 from pathlib import Path
 
-from openstack.config import OpenStackConfig
 from config import PASSWORD, PORT, STATE
+from openstack.config import OpenStackConfig
 from openstack.connection import Connection
 
 ENDPOINTS = {
@@ -50,7 +53,7 @@ def make_catalogue() -> None:
     for service in ("glance", "placement", "nova", "neutron", "cinder"):
         account(service, "service", "admin", "service")
     account("demo", "demo", "member")
-    # admin: Neutron lets nobody else make a port on another project's network. service: to check callers' tokens.
+    # admin: nobody else may make a port on another project's network; service: to check callers' tokens.
     account("coffret", "coffret", "admin", "service")
     for (name, kind), url in ENDPOINTS.items():
         service = next(identity.services(type=kind), None) or identity.create_service(name=name, type=kind)
@@ -95,7 +98,7 @@ def make_image(admin: Connection) -> None:
 
 
 def make_networks(admin: Connection, demo: Connection) -> None:
-    """`lab-net`, which the host is on and floating IPs come from, and `demo-net` of project demo behind a router."""
+    """`lab-net`, with the host on it and the floating IPs; behind a router project demo's `demo-net`."""
     lab = admin.network.find_network("lab-net") or admin.network.create_network(
         name="lab-net",
         is_shared=True,

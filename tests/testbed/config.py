@@ -79,5 +79,6 @@ def cloud(name: str, account: tuple[str, str]) -> str:
     return (
         f"  {name}:\n    region_name: RegionOne\n    identity_api_version: 3\n    auth:\n"
         f"      auth_url: {KEYSTONE}\n      username: {user}\n      password: {PASSWORD}\n"
-        f"      project_name: {project}\n      user_domain_name: Default\n      project_domain_name: Default\n"
+        f"      project_name: {project}\n"
+        "      user_domain_name: Default\n      project_domain_name: Default\n"
     )

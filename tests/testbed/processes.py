@@ -1,4 +1,4 @@
-"""What the test bed starts, found again and ended: every process carries the mark of its name in its environment."""
+"""The test bed's processes. Each has a mark in its environment, by which it is found again and ended."""
 
 import os
 import re
@@ -71,7 +71,7 @@ def run(log: str, *command: str | Path, **environment: str) -> str:
     return done.stdout
 
 
-def wait_for(what: str, ready: Callable[[], bool], name: str, seconds: float = 120) -> None:
+def wait_for(what: str, ready: Callable[[], bool], name: str, seconds: float = 300) -> None:
     """Wait until `ready`, as long as the process `name` lives."""
     deadline = time.monotonic() + seconds
     while not ready():
@@ -96,7 +96,7 @@ def listens(port: int) -> bool:
 
 
 def started(*, only: Collection[str] = (), but: Collection[str] = ()) -> Check:
-    """A check for processes of this test bed by the names they were started under, their children included."""
+    """A check for this test bed's processes, children too, by the names they were started under."""
 
     def check(pid: int) -> bool:
         name = name_of(pid)

@@ -43,8 +43,9 @@ def infra() -> None:
     RUN.chmod(0o1777)  # MariaDB and RabbitMQ run as themselves
     once("mariadb", make_mariadb)
     start(
-        "mariadb", "mariadbd", "--no-defaults", "--user=mysql", f"--datadir={STATE}/mariadb", f"--socket={SOCKET}",
-        f"--pid-file={STATE}/mariadb/pid", "--bind-address=127.0.0.1", f"--port={PORT['mariadb']}", "--skip-name-resolve",
+        "mariadb", "mariadbd", "--no-defaults", "--user=mysql", f"--datadir={STATE}/mariadb",
+        f"--socket={SOCKET}", f"--pid-file={STATE}/mariadb/pid",
+        "--bind-address=127.0.0.1", f"--port={PORT['mariadb']}", "--skip-name-resolve",
         "--max-connections=1000", "--innodb-flush-log-at-trx-commit=2", "--innodb-buffer-pool-size=256M",
         "--skip-log-bin", "--character-set-server=utf8mb3",
     )  # fmt: skip
@@ -316,8 +317,9 @@ def sql(statement: str) -> str:
 def start_wsgi(name: str, file: str, processes: int, **environment: str) -> None:
     start(
         name, "uwsgi", "--plugin=python3", f"--http-socket=127.0.0.1:{PORT[name]}", f"--wsgi-file={file}",
-        "--master", f"--processes={processes}", "--threads=4", "--enable-threads", "--thunder-lock", "--lazy-apps",
-        "--buffer-size=65535", "--die-on-term", "--no-orphans", "--need-app", "--disable-logging",
+        "--master", f"--processes={processes}", "--threads=4", "--enable-threads",
+        "--thunder-lock", "--lazy-apps", "--buffer-size=65535",
+        "--die-on-term", "--no-orphans", "--need-app", "--disable-logging",
         "--add-header=Connection: close",  # this socket keeps no connection, and clients must know
         **environment,
     )  # fmt: skip
