@@ -25,7 +25,7 @@ def main() -> None:
     arguments = parse()
     if os.geteuid() != 0:
         sys.exit("testbed: it makes network namespaces and runs libvirt: run it as root")
-    config.write()
+    config.STATE.mkdir(parents=True, exist_ok=True)
     with (config.STATE / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # one at a time
         try:
@@ -48,6 +48,7 @@ def parse() -> argparse.Namespace:
 
 
 def up(wanted: list[str]) -> None:
+    config.write()
     for stage in stages.STAGES:
         if not wanted or stage.__name__ in wanted:
             say(f"{stage.__name__:<9} {(stage.__doc__ or '').splitlines()[0]}")

@@ -3,6 +3,9 @@
 # It will become the guest image of `make guest-image`, with Coffret's agent inside.
 set -euo pipefail
 
+# Mounts of a namespace of its own go with it, however this ends; loop devices of -o loop go with the mounts.
+[ "${1:-}" = in-namespace ] || exec unshare --mount "$0" in-namespace
+
 state=${TESTBED_STATE:-/var/tmp/coffret-testbed}
 folder=$state/image
 root=$folder/root
@@ -18,9 +21,9 @@ packages=(
 )
 # The emulated machine's disks, and the CD-ROM that is its config drive.
 modules=(virtio_pci virtio_blk virtio_scsi virtio_net ext4 sd_mod ata_piix sr_mod isofs)
-# What only costs time under emulation, and the engines, which must not start on an old folder: their sockets too.
+# What only costs time under emulation, and MariaDB's sockets, which would start it on the folder it came with.
 masked=(
-    mariadb.service mariadb.socket mariadb-extra.socket postgresql.service
+    mariadb.socket mariadb-extra.socket
     apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer
     man-db.timer logrotate.timer apparmor.service getty@tty1.service modprobe@drm.service cloud-init-hotplugd.socket
     proc-sys-fs-binfmt_misc.automount systemd-binfmt.service systemd-pcrphase.service systemd-rfkill.service
@@ -29,14 +32,9 @@ masked=(
 
 say() { printf 'testbed: image: [%3d s] %s\n' "$SECONDS" "$*"; }
 
-# What an earlier build left mounted goes too; -o loop gives loop devices back by itself.
-clear_folder() {
-    if mountpoint --quiet "$root"; then umount --recursive "$root"; fi
-    rm -rf "$root" "$raw"
-}
-
 make_disk() {
     mkdir -p "$root"
+    rm -f "$raw"
     truncate --size=3G "$raw"
     printf 'label: dos\nstart=2048, type=83, bootable\n' | sfdisk --quiet "$raw"
     dd if=/usr/lib/EXTLINUX/mbr.bin of="$raw" conv=notrunc bs=440 count=1 status=none
@@ -64,6 +62,7 @@ configure() {
     echo '127.0.0.1 localhost' >"$root/etc/hosts"
     printf '%s\n' "${modules[@]}" >>"$root/etc/initramfs-tools/modules"
     for unit in "${masked[@]}"; do ln -sf /dev/null "$root/etc/systemd/system/$unit"; done
+    chroot "$root" systemctl --quiet disable mariadb.service postgresql.service
     # An emulated guest is slow, not broken.
     mkdir -p "$root/etc/systemd/system.conf.d"
     printf '[Manager]\nDefaultTimeoutStartSec=900s\nDefaultDeviceTimeoutSec=600s\n' \
@@ -108,11 +107,9 @@ convert() {
     sync "$raw"
     qemu-img convert -O qcow2 "$raw" "$image.new"
     mv "$image.new" "$image"
+    rm "$raw"
 }
 
-mkdir -p "$folder"
-clear_folder
-trap clear_folder EXIT
 make_disk
 say "installing ${#packages[@]} packages and what they need"
 install_packages

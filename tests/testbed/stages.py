@@ -149,7 +149,7 @@ def glance() -> None:
     conf = ("--config-file", f"{ETC}/glance/glance-api.conf")
     for folder in ("images", "staging", "tasks", "lock"):
         (STATE / "glance" / folder).mkdir(parents=True, exist_ok=True)
-    once("glance", lambda: (make_database("glance"), run("glance", "glance-manage", *conf, "db_sync")))
+    once("glance", lambda: make_database("glance", "glance-manage", *conf, "db_sync"))
     start("glance", "glance-api", *conf)
     wait_for("Glance's API", lambda: listens(PORT["glance"]), "glance")
 
@@ -157,10 +157,7 @@ def glance() -> None:
 def placement() -> None:
     """Placement's API"""
     conf = ("--config-file", f"{ETC}/placement/placement.conf")
-    once(
-        "placement",
-        lambda: (make_database("placement"), run("placement", "placement-manage", *conf, "db", "sync")),
-    )
+    once("placement", lambda: make_database("placement", "placement-manage", *conf, "db", "sync"))
     start_wsgi("placement", "/usr/bin/placement-api", 1, OS_PLACEMENT_CONFIG_DIR=f"{ETC}/placement")
     wait_for("Placement's API", lambda: listens(PORT["placement"]), "placement")
 
@@ -257,7 +254,7 @@ def cinder() -> None:
     """Cinder's API, scheduler and volume service"""
     conf = ("--config-file", f"{ETC}/cinder/cinder.conf")
     (STATE / "cinder/lock").mkdir(parents=True, exist_ok=True)
-    once("cinder", lambda: (make_database("cinder"), run("cinder", "cinder-manage", *conf, "db", "sync")))
+    once("cinder", lambda: make_database("cinder", "cinder-manage", *conf, "db", "sync"))
     for name in ("cinder-scheduler", "cinder-volume", "cinder-api"):
         start(name, name, *conf, PYTHONPATH=f"{STATE}/bin")
     wait_for("Cinder's API", lambda: listens(PORT["cinder"]), "cinder-api")
@@ -297,8 +294,10 @@ def once(name: str, make: Callable[[], object]) -> None:
         made.touch()
 
 
-def make_database(name: str) -> None:
+def make_database(name: str, *migrate: str) -> None:
     sql(f"drop database if exists {name}; create database {name} character set utf8mb3")
+    if migrate:
+        run(name, *migrate)
 
 
 def sql(statement: str) -> str:
