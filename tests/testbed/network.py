@@ -3,7 +3,7 @@
 import re
 import subprocess
 
-from processes import ENVIRONMENT
+from processes import ENVIRONMENT, Failed
 
 ADDRESS = "10.77.0.1"
 LINK = re.compile(r"\d+: ((?:tap|brq)[0-9a-f]{8}-[0-9a-f]{2}|vxlan-\d+|lab-host)[@:]")
@@ -24,7 +24,9 @@ def clear() -> None:
         if line.startswith(("qdhcp-", "qrouter-")):
             ip("netns", "delete", line.split()[0])
     for link in links():
-        ip("link", "delete", link)
+        host("ip", "link", "delete", link, check=False)  # it may have gone with its namespace or its peer
+    if left := links():
+        raise Failed(f"these network links cannot be deleted: {', '.join(left)}")
     for family in ("iptables", "ip6tables", "ebtables-nft"):
         rules = host(f"{family}-save")
         if "neutron" in rules:
@@ -45,7 +47,8 @@ def ip(*arguments: str) -> str:
 
 def host(*command: str, given: str | None = None, check: bool = True) -> str:
     done = subprocess.run(
-        command, env=ENVIRONMENT, input=given, stdout=subprocess.PIPE, text=True, check=check,
-        stderr=None if check else subprocess.DEVNULL,
-    )  # fmt: skip
+        command, env=ENVIRONMENT, input=given, capture_output=True, text=True, check=False
+    )
+    if check and done.returncode:
+        raise Failed(f"{' '.join(command)} ended with {done.returncode}: {done.stderr.strip()}")
     return done.stdout

@@ -121,12 +121,15 @@ def guest(pid: int) -> bool:
 
 def end(check: Check) -> None:
     """End all processes that `check` holds for: asked first, killed after 20 s."""
-    deadline = time.monotonic() + STOP_SECONDS
-    send(check, signal.SIGTERM)
-    while any(map(check, pids())):
-        if time.monotonic() > deadline:
-            send(check, signal.SIGKILL)
-        time.sleep(0.1)
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        send(check, number)
+        deadline = time.monotonic() + STOP_SECONDS
+        while left := list(filter(check, pids())):
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.1)
+    if left:
+        raise Failed(f"these processes do not end: {left}")
 
 
 def send(check: Check, number: signal.Signals) -> None:

@@ -261,7 +261,7 @@ def cinder() -> None:
 
 
 def compute() -> None:
-    """a first report of each compute, agent and volume service (up to 20 s)"""
+    """a first report of each compute, agent and volume service (up to a minute)"""
     for name in ("fake", "libvirt"):
         conf = (f"--config-file={ETC}/nova/nova.conf", f"--config-file={ETC}/nova/{name}.conf")
         start(f"nova-compute-{name}", "nova-compute", *conf)
