@@ -14,7 +14,7 @@ import time
 import config
 import network
 import stages
-from processes import Failed, end, guest, started
+from processes import RUNNING, Failed, end, guest, started
 
 BEGAN = time.monotonic()
 # What others need is ended after them.
@@ -49,6 +49,7 @@ def parse() -> argparse.Namespace:
 
 def up(wanted: list[str]) -> None:
     config.write()
+    end(started(only={RUNNING}))  # a migration goes on after its `up` was killed
     for stage in stages.STAGES:
         if not wanted or stage.__name__ in wanted:
             say(f"{stage.__name__:<9} {(stage.__doc__ or '').splitlines()[0]}")

@@ -19,6 +19,7 @@ ENVIRONMENT = {
     "CEPH_CONF": f"{STATE}/etc/ceph/ceph.conf",
     "SPT_NOENV": "1",  # setproctitle, which Neutron calls, would overwrite the environment and so the mark
 }
+RUNNING = "running"  # the name of what run() runs
 STOP_SECONDS = 20
 
 Check = Callable[[int], bool]
@@ -61,7 +62,12 @@ def alive(name: str) -> bool:
 def run(log: str, *command: str | Path, **environment: str) -> str:
     """Run `command` to its end and return what it printed; logs/`log`.log gets it too."""
     done = subprocess.run(
-        command, env=ENVIRONMENT | environment, cwd=STATE, capture_output=True, text=True, check=False
+        command,
+        env=ENVIRONMENT | environment | {MARK: f"{STATE}:{RUNNING}"},
+        cwd=STATE,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     with (LOGS / f"{log}.log").open("a") as file:
         file.write(done.stdout + done.stderr)
