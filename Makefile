@@ -8,8 +8,8 @@ MAKEFLAGS += --no-print-directory
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export GOTOOLCHAIN := local
 ifneq ($(shell test -w "$$HOME" && echo yes),yes) # an account without a home, such as nobody
-export GOPATH := $(CURDIR)/.venv/go
-export GOCACHE := $(CURDIR)/.venv/go/build
+export GOPATH ?= $(CURDIR)/.venv/go
+export GOCACHE ?= $(CURDIR)/.venv/go/build
 export GOFLAGS += -modcacherw
 endif
 
@@ -27,12 +27,14 @@ quickstart: setup-run provider ## Start Coffret here, terraform apply examples/q
 
 .PHONY: down
 down: ## Stop the control plane, agents and engines of this checkout; data stays
-	@if [ -d .quickstart ]; then scripts/setup.sh run && python scripts/quickstart.py down; \
+	@if [ -d .quickstart ]; then \
+	    [ -x .venv/bin/python ] || scripts/setup.sh run; python scripts/quickstart.py down; \
 	else echo "quickstart: nothing runs from this checkout"; fi
 
 .PHONY: clean
 clean: ## Stop them and remove their data
-	@if [ -d .quickstart ]; then scripts/setup.sh run && python scripts/quickstart.py clean; \
+	@if [ -d .quickstart ]; then \
+	    [ -x .venv/bin/python ] || scripts/setup.sh run; python scripts/quickstart.py clean; \
 	else echo "quickstart: this checkout has no data"; fi
 
 .PHONY: setup-run setup-dev
@@ -57,7 +59,8 @@ check: setup-dev ## Lint, format and types, as CI does
 	ruff format --check .
 	mypy
 	mypy scripts
-	cd terraform-provider && test -z "$$(gofmt -l . | tee /dev/stderr)"
+	mypy --package bench
+	cd terraform-provider && test -z "$$(gofmt -l . | tee /dev/stderr)" # to put it right: gofmt -w .
 	cd terraform-provider && go vet ./...
 	terraform fmt -check -diff -recursive examples
 
@@ -95,7 +98,7 @@ constraints: ## Pin anew: the newest of everything, into constraints.txt
 
 .PHONY: bench
 bench: setup-dev provider ## Measure; one line a figure
-	@python -m tests.bench
+	@python -m bench
 
 # The test bed: tests/testbed/README.md
 TESTBED_STATE ?= /var/tmp/coffret-testbed

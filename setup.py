@@ -31,7 +31,6 @@ setup(
     install_requires=[
         *AGENT,
         "alembic>=1.14",
-        "cachetools>=6",
         "click>=8.1",
         "Flask>=3.1",
         "Flask-Migrate>=4.1",
@@ -47,10 +46,10 @@ setup(
         "test": [
             "hypothesis>=6",
             "mypy>=2",
+            "openapi-spec-validator>=0.9",
             "pytest>=8",
             "requests-mock>=1.12",
             "ruff>=0.12",
-            "types-cachetools",
             "types-gunicorn",
             "types-psutil",
             "types-PyMySQL",

@@ -1,5 +1,6 @@
 """Putting the parts together: create_app()."""
 
+import random
 import re
 import uuid
 from pathlib import Path
@@ -47,9 +48,13 @@ def create_app(settings: Settings, cloud: Cloud) -> Flask:
     """The WSGI application. Nothing runs yet: server.py starts runner and sweep."""
     app = Flask(__name__)
     app.json = StrictJSON(app)
+    app.url_map.merge_slashes = False  # what is not a path is a 404, not a redirect
     app.config.update(
         SQLALCHEMY_DATABASE_URI=settings.sqlalchemy_url,
-        SQLALCHEMY_ENGINE_OPTIONS={"pool_size": settings.threads + settings.runner_threads + 1},
+        SQLALCHEMY_ENGINE_OPTIONS={
+            "pool_size": settings.threads + settings.runner_threads + 1,
+            "pool_use_lifo": True,  # few connections stay warm instead of all becoming lukewarm
+        },
         MAX_CONTENT_LENGTH=settings.max_body_bytes,
         API_TITLE="Coffret",
         API_VERSION=f"v{control_plane.__version__}",
@@ -61,7 +66,9 @@ def create_app(settings: Settings, cloud: Cloud) -> Flask:
     flask_migrate.Migrate(app, db, directory=str(MIGRATIONS))
     app.extensions["coffret_settings"] = settings
     app.extensions["coffret_cloud"] = cloud
-    app.extensions["coffret_changes"] = Changes(settings.parked_limit)
+    app.extensions["coffret_changes"] = Changes(
+        settings.parked_limit, look_again=1.0 if settings.workers == 1 else 0.2
+    )
     app.extensions["coffret_runner"] = Runner(app, cloud, settings.runner_threads)
     problems.register(app)
     app.before_request(_identify)
@@ -76,9 +83,14 @@ def create_app(settings: Settings, cloud: Cloud) -> Flask:
 
 def _identify() -> None:
     given = request.headers.get("X-Request-Id", "")
-    g.request_id = given if re.fullmatch(r"[\w.:-]{1,64}", given) else f"req-{uuid.uuid4()}"
+    g.request_id = given if re.fullmatch(r"[\w.:-]{1,64}", given) else _new_request_id()
     if request.path.startswith("/v1/"):
         tokens.authenticate()
+
+
+def _new_request_id() -> str:
+    """It need not be hard to guess, so the system isn't asked for random bytes at each request."""
+    return f"req-{uuid.UUID(int=random.getrandbits(128), version=4)}"
 
 
 def _sign(response: Response) -> Response:

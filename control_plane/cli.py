@@ -11,6 +11,7 @@ import flask_migrate
 
 from control_plane.app import create_app
 from control_plane.auth import Role, tokens
+from control_plane.clouds.local.places import make_folder
 from control_plane.clouds.registry import open_cloud
 from control_plane.database import now
 from control_plane.datastores import service as datastores
@@ -117,6 +118,7 @@ def _application(settings: Settings) -> Iterator[None]:
     """The application's context over a state database that is up to date."""
     log_to_stderr("WARNING")
     app = create_app(settings, open_cloud(settings))
+    make_folder(settings.data_dir, 0o700)
     with app.app_context():
         flask_migrate.upgrade()
         yield

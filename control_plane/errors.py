@@ -5,6 +5,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+MOST_ERRORS = 50
+"""How many bad fields one answer names."""
+LONGEST_GUESS = 255
+"""Letters of the longest name that is compared with the known ones."""
+
 
 @dataclass(frozen=True)
 class FieldError:
@@ -92,6 +97,9 @@ class IdempotencyMismatch(CoffretError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """` Did you mean …?` with the nearest known name, or nothing."""
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f" Did you mean {close[0]!r}?" if close else ""
+    """` Did you mean …?` with the nearest known name, upper and lower case alike, or nothing."""
+    if len(name) > LONGEST_GUESS:
+        return ""
+    by_letters = {each.casefold(): each for each in known}
+    close = difflib.get_close_matches(name.casefold(), by_letters, n=1)
+    return f" Did you mean {by_letters[close[0]]!r}?" if close else ""

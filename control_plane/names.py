@@ -10,6 +10,16 @@ from control_plane.errors import Invalid
 PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$"
 
 
+PROJECT_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+PROJECT_RULE = (
+    "A project id has 1 to 64 letters, digits, '.', '_' or '-' and starts with a letter or digit."
+)
+LABEL_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._/-]{0,62}"
+LABEL_RULE = (
+    "A label's name has 1 to 63 letters, digits, '.', '_', '/' or '-' and starts with a letter or digit."
+)
+
+
 class Named(Protocol):
     name: Any
 
@@ -21,6 +31,11 @@ def fault(name: str) -> str | None:
     if is_uuid(name):
         return "A name must not look like a UUID: ids are accepted as names are."
     return None
+
+
+def is_label(name: str) -> bool:
+    """Whether a label may have the name; those that may are safe in a JSON path."""
+    return re.fullmatch(LABEL_PATTERN, name) is not None
 
 
 def asked(row: Named | None, key: str, wanted: Mapping[str, Any]) -> str:

@@ -92,6 +92,23 @@ class UtcFormatter(logging.Formatter):
     converter = staticmethod(time.gmtime)
 
 
+def gunicorn_options(settings: Settings) -> dict[str, Any]:
+    """All of gunicorn's settings but the hooks that concern the application."""
+    return {
+        "bind": settings.bind,
+        "workers": settings.workers,
+        "threads": settings.threads,
+        "worker_class": "gthread",
+        "worker_connections": 1000 + settings.threads,
+        "keepalive": 75,
+        "graceful_timeout": GRACE_SECONDS,
+        "control_socket_disable": True,
+        "logconfig_dict": _logging(settings.log_level),
+        "proc_name": "coffret",
+        "post_fork": _die_with_parent,
+    }
+
+
 class _Server(BaseApplication):
     def __init__(self, settings: Settings, cloud: Cloud) -> None:
         self._settings = settings
@@ -99,19 +116,7 @@ class _Server(BaseApplication):
         super().__init__()
 
     def load_config(self) -> None:
-        settings = self._settings
-        options = {
-            "bind": settings.bind,
-            "workers": settings.workers,
-            "threads": settings.threads,
-            "worker_class": "gthread",
-            "worker_connections": 1000 + settings.threads,
-            "keepalive": 75,
-            "graceful_timeout": GRACE_SECONDS,
-            "control_socket_disable": True,
-            "logconfig_dict": _logging(settings.log_level),
-            "proc_name": "coffret",
-            "post_fork": _die_with_parent,
+        options = gunicorn_options(self._settings) | {
             "post_worker_init": self._begin,
             "worker_exit": self._end,
         }

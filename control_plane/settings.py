@@ -1,5 +1,7 @@
 """Every setting, typed, from COFFRET_* variables over a file of NAME=value lines (COFFRET_CONFIG)."""
 
+import enum
+import math
 import os
 import types
 from collections.abc import Mapping
@@ -7,9 +9,16 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
-from control_plane.errors import CoffretError
+from control_plane.errors import CoffretError, nearest
 
 PREFIX = "COFFRET_"
+
+
+class LogLevel(enum.StrEnum):
+    DEBUG = "DEBUG"
+    INFO = "INFO"
+    WARNING = "WARNING"
+    ERROR = "ERROR"
 
 
 class SettingsError(CoffretError):
@@ -19,8 +28,8 @@ class SettingsError(CoffretError):
     title = "A setting is wrong"
 
 
-def _setting(default: Any, doc: str) -> Any:
-    return field(default=default, metadata={"doc": doc})
+def _setting(default: Any, doc: str, *, least: float | None = None) -> Any:
+    return field(default=default, metadata={"doc": doc, "least": least})
 
 
 @dataclass(frozen=True)
@@ -35,15 +44,18 @@ class Settings:
         "127.0.0.1:8779",
         "Address and port to listen on. Port 8779 is Trove's (the type `database`).",
     )
-    workers: int = _setting(1, "gunicorn worker processes.")
-    threads: int = _setting(40, "Threads per worker process.")
+    workers: int = _setting(1, "gunicorn worker processes.", least=1)
+    threads: int = _setting(40, "Threads per worker process.", least=1)
     parked_limit: int = _setting(
         12,
         "How many requests of each kind (agents' syncs, clients' `wait_for`) may be parked at once"
         " in one worker process; past it they are answered at once.",
+        least=0,
     )
-    runner_threads: int = _setting(4, "How many instances are reconciled at once in a process.")
-    sweep_seconds: float = _setting(5.0, "Seconds between two sweeps for instances that are due.")
+    runner_threads: int = _setting(4, "How many instances are reconciled at once in a process.", least=1)
+    sweep_seconds: float = _setting(
+        5.0, "Seconds between two sweeps for instances that are due.", least=0.1
+    )
     cloud: str = _setting("local", "Where instances run: `local` or `noop` (keeps books, runs nothing).")
     agent_url: str = _setting(
         "", "URL at which agents reach this control plane. Empty: `http://` and `bind`."
@@ -54,11 +66,13 @@ class Settings:
     local_flavors: Path | None = _setting(
         None, "JSON file with the local cloud's flavors. Unset: a built-in list."
     )
-    max_body_bytes: int = _setting(1 << 20, "Largest request body, in bytes.")
-    quota_instances: int = _setting(100, "Instances a project may have unless its quota says else.")
-    quota_volume_size: int = _setting(10_000, "GiB of volumes a project may have, likewise.")
-    quota_ram: int = _setting(1_048_576, "MiB of memory a project's instances may have, likewise.")
-    log_level: str = _setting("INFO", "Level of the log on standard error.")
+    max_body_bytes: int = _setting(1 << 20, "Largest request body, in bytes.", least=1024)
+    quota_instances: int = _setting(
+        100, "Instances a project may have unless its quota says else.", least=0
+    )
+    quota_volume_size: int = _setting(10_000, "GiB of volumes a project may have, likewise.", least=0)
+    quota_ram: int = _setting(1_048_576, "MiB of memory a project's instances may have, likewise.", least=0)
+    log_level: LogLevel = _setting(LogLevel.INFO, "Level of the log on standard error.")
 
     @property
     def sqlalchemy_url(self) -> str:
@@ -80,12 +94,15 @@ class Settings:
             if key.startswith(PREFIX) and key not in _NOT_SETTINGS
         }
         hints = get_type_hints(cls)
-        known = {f"{PREFIX}{item.name.upper()}": item.name for item in fields(cls)}
+        known = {f"{PREFIX}{item.name.upper()}": item for item in fields(cls)}
         values: dict[str, Any] = {}
         for key, text in given.items():
             if key not in known:
-                raise SettingsError(f"{key} is not a setting; the settings are {', '.join(known)}.")
-            values[known[key]] = _parse(key, text, hints[known[key]])
+                raise SettingsError(
+                    f"{key} is not a setting.{nearest(key, known)} The settings are {', '.join(known)}."
+                )
+            item = known[key]
+            values[item.name] = _parse(key, text, hints[item.name], item.metadata["least"])
         return cls(**(values | overrides))
 
 
@@ -96,7 +113,7 @@ _NOT_SETTINGS = {f"{PREFIX}{name}" for name in ("CONFIG", "TOKEN", "ENDPOINT")}
 def _read_file(path: Path) -> dict[str, str]:
     try:
         lines = path.read_text().splitlines()
-    except OSError as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"COFFRET_CONFIG names {path}, which cannot be read: {error}.") from error
     pairs = {}
     for number, line in enumerate(lines, 1):
@@ -109,12 +126,18 @@ def _read_file(path: Path) -> dict[str, str]:
     return pairs
 
 
-def _parse(key: str, text: str, kind: Any) -> Any:
+def _parse(key: str, text: str, kind: Any, least: float | None) -> Any:
     if get_origin(kind) is types.UnionType:
         if not text:
             return None
         kind = next(part for part in get_args(kind) if part is not type(None))
     try:
-        return kind(text)
-    except ValueError as error:
-        raise SettingsError(f"{key}={text!r} is not a valid {kind.__name__}.") from error
+        value = kind(text)
+    except ValueError:
+        value = None
+    if issubclass(kind, enum.Enum) and value is None:
+        raise SettingsError(f"{key}={text!r} is not one of {', '.join(kind)}.")
+    if value is None or (least is not None and not least <= value < math.inf):
+        what = "whole number" if kind is int else "number"
+        raise SettingsError(f"{key}={text!r} is not a {what} from {least} up.")
+    return value

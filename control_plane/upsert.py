@@ -35,8 +35,16 @@ class Preconditions:
     """ETags, one of which must be the resource's; `*` is any. None: no demand."""
     create_only: bool = False
 
-    def check(self, row: Resource | None) -> None:
-        """Raise PreconditionFailed, with the existing id, unless the demands hold."""
+    def check(self, row: Resource | None, *, unmanaged: bool = False) -> None:
+        """Raise PreconditionFailed, with the existing id, unless the demands hold.
+
+        `unmanaged`: there is no row, but the engine has one of that name.
+        """
+        if unmanaged and self.create_only:
+            raise PreconditionFailed(
+                "The engine has one of this name that nobody manages, and If-None-Match: * asked for a"
+                " new one. A PUT without If-None-Match takes it over."
+            )
         if row is None:
             if self.if_match is not None:
                 raise PreconditionFailed("If-Match was sent, but the resource does not exist.")

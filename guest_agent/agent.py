@@ -93,6 +93,8 @@ class Agent:
         if self._state.now.directive is None:
             self._converger.tell()
         self._sync.start()
+        if self._state.now.directive is None and self._known.binaries:
+            self._converger.get_ahead()
         while True:
             self._look()
             try:

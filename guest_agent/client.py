@@ -1,13 +1,19 @@
-"""The control plane's agent API over HTTP."""
+"""The control plane's agent API over HTTP.
+
+requests makes half of the agent's start, so it is loaded by the thread that speaks to the control plane,
+while the first engine is being made.
+"""
 
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
-from typing import Any
-
-import requests
+from typing import TYPE_CHECKING, Any
 
 from guest_agent import PROTOCOL
 from guest_agent.protocol import Directive, Report
+
+if TYPE_CHECKING:
+    import requests
 
 _CONNECT_TIMEOUT = 5
 _ANSWER_TIMEOUT = 15
@@ -51,7 +57,9 @@ class Client:
         self._url = url.rstrip("/") + f"/agent/v{PROTOCOL}"
         self._verify: str | bool = str(ca) if ca else True
         self._instance_id = instance_id
-        self._session = requests.Session()
+        from requests import Session
+
+        self._session = Session()
 
     def register(self, bootstrap_token: str) -> str:
         """Trade the token for the agent's secret."""
@@ -65,7 +73,7 @@ class Client:
         """Report, and learn what is wanted."""
         response = self._post("sync", report, secret, report["wait"] + timeout)
         pause = _seconds(response.headers.get("Retry-After"), _DEFAULT_PAUSE)
-        if response.status_code == requests.codes.not_modified:
+        if response.status_code == HTTPStatus.NOT_MODIFIED:
             return Answer(None, pause)
         directive = self._body(response)
         if not isinstance(directive.get("etag"), str) or "engine" not in directive:
@@ -74,8 +82,10 @@ class Client:
             raise ControlPlaneError("the answer to sync is for another instance")
         return Answer(directive, pause)  # type: ignore[arg-type]
 
-    def _post(self, path: str, body: Any, secret: str | None, timeout: float) -> requests.Response:
-        def authorize(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    def _post(self, path: str, body: Any, secret: str | None, timeout: float) -> "requests.Response":
+        from requests import PreparedRequest, RequestException
+
+        def authorize(request: PreparedRequest) -> PreparedRequest:
             if secret is not None:
                 request.headers["Authorization"] = f"Bearer {self._instance_id}.{secret}"
             return request
@@ -89,19 +99,19 @@ class Client:
                 allow_redirects=False,
                 timeout=(_CONNECT_TIMEOUT, timeout),
             )
-        except requests.RequestException as error:
+        except RequestException as error:
             raise ControlPlaneError(f"cannot reach {self._url}: {_cause(error)}") from error
-        if response.status_code in (requests.codes.ok, requests.codes.not_modified):
+        if response.status_code in (HTTPStatus.OK, HTTPStatus.NOT_MODIFIED):
             return response
-        if response.status_code == requests.codes.gone:
+        if response.status_code == HTTPStatus.GONE:
             raise GoneError
         said = f"{self._url}/{path} answered {response.status_code}{_detail(response)}"
-        if response.status_code == requests.codes.unauthorized:
+        if response.status_code == HTTPStatus.UNAUTHORIZED:
             raise UnauthorizedError(said)
         raise ControlPlaneError(said, _seconds(response.headers.get("Retry-After"), 0))
 
     @staticmethod
-    def _body(response: requests.Response) -> dict[str, Any]:
+    def _body(response: "requests.Response") -> dict[str, Any]:
         try:
             body = response.json()
         except ValueError:
@@ -120,7 +130,7 @@ def _cause(error: BaseException) -> str:
     return str(error)
 
 
-def _detail(response: requests.Response) -> str:
+def _detail(response: "requests.Response") -> str:
     """What a problem+json body says, if it is one."""
     try:
         problem = response.json()

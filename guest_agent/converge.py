@@ -92,9 +92,15 @@ class Converger:
             self._fail(unforeseen(error))
         else:
             self._was_up = True
-            self._measure_volume()
             self._see("running")
         return self._was_up
+
+    def get_ahead(self) -> None:
+        """Make the engine's data directory before it is known what else is wanted."""
+        try:
+            self._engine.initialise()
+        except EngineError as error:
+            log.warning("%s: %s", self._engine.manager, error)  # the first pass finds and reports it
 
     def stop(self) -> None:
         """Stop the engine. Raises EngineError."""
@@ -205,8 +211,6 @@ class Converger:
     def _converge_objects(self, directive: Directive) -> None:
         objects = ObjectPass(self._engine, lambda key, said: self._did(key, said, directive))
         objects.run(directive)
-        self._report["seen_databases"] = self._engine.databases()
-        self._report["seen_users"] = self._engine.users()
         self._report["databases"] = objects.databases(directive)
         self._report["users"] = objects.users(directive)
         self._report["converged_etag"] = directive["etag"]
@@ -214,6 +218,11 @@ class Converger:
             settled_etag=directive["etag"],
             settled=[_CONFIGURATION, *objects.settled(directive)],
         )
+        self._measure_volume()
+        if not _drops(directive):
+            self._see("running")  # looking through the engine, below, takes longer than many a change
+        self._report["seen_databases"] = self._engine.databases()
+        self._report["seen_users"] = self._engine.users()
 
     def _did(self, key: str, sentence: str, directive: Directive) -> None:
         """Note a change made: a repair when the object had been right under this very directive."""
@@ -226,6 +235,11 @@ class Converger:
     def _repaired(self, sentence: str) -> None:
         log.info("repaired: %s", sentence)
         self._repairs.append(sentence)
+
+
+def _drops(directive: Directive) -> bool:
+    """Whether an old look at the engine would show what is gone by now."""
+    return any(each["state"] == "absent" for each in (*directive["databases"], *directive["users"]))
 
 
 def _start_facts(wanted: DesiredEngine) -> DesiredEngine:

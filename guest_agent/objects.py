@@ -55,9 +55,7 @@ class ObjectPass:
         return [self._outcome(each, database_key(each)) for each in directive["databases"]]
 
     def users(self, directive: Directive) -> list[Outcome]:
-        return [
-            {**self._outcome(each, user_key(each)), "host": each["host"]} for each in directive["users"]
-        ]
+        return [self._outcome(each, user_key(each)) for each in directive["users"]]
 
     def _attempt(self, key: str, step: Callable[[], str | None], verifier: str = "") -> None:
         if key in self._failures:
@@ -77,7 +75,7 @@ class ObjectPass:
     def _outcome(self, wanted: DesiredDatabase | DesiredUser, key: str) -> Outcome:
         failure = self._failures.get(key)
         return Outcome(
-            name=wanted["name"],
+            id=wanted["id"],
             generation=wanted["generation"],
             done=failure is None,
             message=failure or "",

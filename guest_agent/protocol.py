@@ -23,6 +23,8 @@ class Grant(TypedDict):
 
 
 class DesiredDatabase(TypedDict):
+    id: str
+    """Tells two incarnations of a name apart."""
     name: str
     generation: int
     state: ObjectState
@@ -32,6 +34,7 @@ class DesiredDatabase(TypedDict):
 
 
 class DesiredUser(TypedDict):
+    id: str
     name: str
     host: str
     """`%` or a host pattern on MariaDB; always `%` elsewhere."""
@@ -88,8 +91,7 @@ class SeenUser(TypedDict):
 class Outcome(TypedDict):
     """How far one wanted database or user is."""
 
-    name: str
-    host: NotRequired[str]
+    id: str
     generation: int
     """The generation this speaks of."""
     done: bool

@@ -17,8 +17,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import click
 import psutil
@@ -44,10 +45,14 @@ MIRROR = ROOT / "terraform-provider" / "bin"
 BIN = Path(sys.executable).parent
 ELSEWHERE = Path("/var/lib/coffret-quickstart")
 
+KEPT = ("COFFRET_ENDPOINT", "COFFRET_TOKEN", "TF_VAR_app_password")
+
 START_SECONDS = 60
 STOP_SECONDS = 30
 AGENT_STOP_SECONDS = 120
 BEGAN = time.monotonic()
+
+Connection = TypeVar("Connection")
 
 
 class Failed(CoffretError):
@@ -73,7 +78,7 @@ def up() -> None:
     env["PGPASSWORD"] = env["TF_VAR_app_password"]
     env["COFFRET_TOKEN"] = token(endpoint, env)
     write_env(env)
-    write_terraformrc()
+    write_terraformrc(TERRAFORMRC)
     link_psql()
     apply(env)
     use(env)
@@ -100,10 +105,10 @@ def data_folder() -> Path:
 
 
 def read_env() -> dict[str, str]:
-    """What the last run left in .quickstart/env; empty the first time."""
+    """What the last run left in .quickstart/env for this one; empty the first time."""
     lines = ENV.read_text().splitlines() if ENV.exists() else []
-    exports = [shlex.split(line)[1] for line in lines if line.startswith("export ")]
-    return {name: value for name, _, value in (text.partition("=") for text in exports) if name != "PATH"}
+    exports = (shlex.split(line)[1].partition("=") for line in lines if line.startswith("export "))
+    return {name: value for name, _, value in exports if name in KEPT}
 
 
 def write_env(env: Mapping[str, str]) -> None:
@@ -111,10 +116,17 @@ def write_env(env: Mapping[str, str]) -> None:
     lines = ["# Made by `make quickstart`. Use it with: . .quickstart/env\n"]
     lines += [f"export {name}={shlex.quote(value)}\n" for name, value in sorted(env.items())]
     lines += [f'export PATH={shlex.quote(str(BIN))}:"$PATH"\n']
+    lines += [f'export {name}="${{{name}:+${name},}}127.0.0.1"\n' for name in ("no_proxy", "NO_PROXY")]
     new = ENV.with_suffix(".new")
     new.touch(mode=0o600)
     new.write_text("".join(lines))
     new.replace(ENV)
+
+
+def bypass_proxies() -> None:
+    """Have this process and those that it starts reach the control plane without the machine's proxy."""
+    for name in ("no_proxy", "NO_PROXY"):
+        os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1"]))
 
 
 def environment(env: Mapping[str, str]) -> dict[str, str]:
@@ -201,11 +213,11 @@ def token(endpoint: str, env: Mapping[str, str]) -> str:
     return made.stdout.strip()
 
 
-def write_terraformrc() -> None:
+def write_terraformrc(file: Path) -> None:
     """Tell Terraform to take the provider from this checkout's build, and others from where it would."""
     address = "registry.terraform.io/coffret/coffret"
     path = json.dumps(str(MIRROR)).replace("${", "$${").replace("%{", "%%{")
-    TERRAFORMRC.write_text(
+    file.write_text(
         "disable_checkpoint = true\n"
         "provider_installation {\n"
         f'  filesystem_mirror {{\n    path    = {path}\n    include = ["{address}"]\n  }}\n'
@@ -228,10 +240,12 @@ def link_psql() -> None:
 
 
 def terraform(
-    env: Mapping[str, str], *arguments: str, output: int | None = None
+    env: Mapping[str, str], command: str, *options: str, output: int | None = None
 ) -> subprocess.CompletedProcess[str]:
+    """Run it in examples/quickstart, on this terminal unless `output` says else."""
+    colour = [] if sys.stdout.isatty() else ["-no-color"]
     return subprocess.run(
-        ["terraform", f"-chdir={EXAMPLE}", *arguments],
+        ["terraform", f"-chdir={EXAMPLE}", command, *colour, *options],
         env=environment(env),
         stdin=subprocess.DEVNULL,
         stdout=output,
@@ -244,10 +258,11 @@ def apply(env: Mapping[str, str]) -> None:
     # The lock file has the checksum of the provider's last build, which may be another one by now.
     (EXAMPLE / ".terraform.lock.hcl").unlink(missing_ok=True)
     say("terraform init")
-    if terraform(env, "init", "-input=false").returncode:
+    init = terraform(env, "init", "-input=false", output=subprocess.PIPE)
+    if init.returncode:
         raise Failed(
-            "`terraform init` did not work; it said why above.",
-            "If the provider is missing from terraform-provider/bin, run `make provider`.",
+            f"`terraform init` did not work; it said why above.\n{init.stdout}",
+            f"The provider comes from {MIRROR}; `make provider` builds it.",
         )
     say("terraform apply")
     if terraform(env, "apply", "-input=false", "-auto-approve").returncode:
@@ -266,18 +281,34 @@ def use(env: Mapping[str, str]) -> None:
     postgresql, cache = outputs["app_uri"], outputs["cache_uri"]
     say(f"SQL through {postgresql}")
     try:
-        with psycopg.connect(postgresql, password=password) as connection:
+        with patiently(lambda: psycopg.connect(postgresql, password=password)) as connection:
             run_sql(connection)
-    except psycopg.Error as error:
-        raise Failed(f"SQL did not work: {error}", "See the agent's log in .quickstart/data.") from error
-    say(f"SET and GET through {cache}")
-    try:
-        client = valkey.Valkey.from_url(cache, password=password, decode_responses=True)
-        client.set("app:greeting", "hello from Valkey")
-        click.echo(f"  app:greeting -> {client.get('app:greeting')}")
-        client.close()
-    except valkey.ValkeyError as error:
-        raise Failed(f"Valkey did not work: {error}", "See the agent's log in .quickstart/data.") from error
+        say(f"SET and GET through {cache}")
+        with patiently(lambda: valkey_client(cache, password)) as client:
+            client.set("app:greeting", "hello from Valkey")
+            click.echo(f"  app:greeting -> {client.get('app:greeting')}")
+    except (psycopg.Error, valkey.ValkeyError) as error:
+        raise Failed(
+            f"it did not work: {error}", f"Logs of the engines' agents: {DATA}/instances/*/agent/agent.log."
+        ) from error
+
+
+def patiently(connect: Callable[[], Connection]) -> Connection:
+    """Try again for a while: engines that `make down` stopped may be on their way up."""
+    patience = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            return connect()
+        except (psycopg.OperationalError, valkey.ConnectionError):
+            if time.monotonic() > patience:
+                raise
+            time.sleep(0.2)
+
+
+def valkey_client(uri: str, password: str) -> valkey.Valkey:
+    client = valkey.Valkey.from_url(uri, password=password, decode_responses=True)
+    client.ping()
+    return client
 
 
 def run_sql(connection: psycopg.Connection) -> None:
@@ -324,10 +355,7 @@ def down() -> None:
     """Stop the control plane, the agents and the engines of this checkout. The data stays."""
     if running := process.find(PID):
         say(f"stopping the control plane (pid {running.pid})")
-        workers = running.children(recursive=True)
         process.stop(running, signal.SIGTERM, STOP_SECONDS)
-        for worker in workers:  # of a control plane that had to be killed
-            process.stop(worker, signal.SIGKILL, 0)
     PID.unlink(missing_ok=True)
     homes = [file.parent for file in sorted(DATA.glob("instances/*/agent/agent.json"))]
     stopping = [(home, stop_agent(home)) for home in homes]
@@ -370,6 +398,7 @@ def main(arguments: Sequence[str]) -> int:
     command = {"up": up, "down": down, "clean": clean}[arguments[0]]
     with Path(__file__).open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # one at a time in this checkout
+        bypass_proxies()
         try:
             refuse_anothers()
             command()

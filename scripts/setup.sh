@@ -18,6 +18,7 @@ esac
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 root=$(pwd -P)
 venv=$root/.venv
+[ -w "${HOME:-/}" ] || export PIP_NO_CACHE_DIR=1 # an account without a home, such as nobody
 exec 9<scripts/setup.sh
 flock 9 # one at a time
 
@@ -32,6 +33,13 @@ fail() {
 at_least() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort --version-sort | head -n 1)" = "$1" ]; }
 # The machine's own program of this name, not one that an earlier setup put into .venv.
 machines_own() { PATH=${PATH//"$venv/bin:"/} command -v "$1"; }
+
+refuse_anothers() {
+    if [ -e "$venv" ] && ! [ -O "$venv" ]; then
+        fail "$venv belongs to $(stat --format %U "$venv"), who set it up." \
+            "Run this as that account, or use a checkout of your own."
+    fi
+}
 
 find_python() {
     local python
@@ -113,6 +121,7 @@ set_up_terraform() {
 
 cli_version() { "$1" version 2>/dev/null | sed -n '/^\(Terraform\|OpenTofu\) v/{s/^[^v]*v//;s/[^0-9.].*//;p;q}'; }
 
+refuse_anothers
 set_up_python
 set_up_go
 set_up_terraform

@@ -45,6 +45,7 @@ def build(instance: Instance) -> Directive | None:
         restart=instance.restart,
         databases=[
             DesiredDatabase(
+                id=row.id,
                 name=row.name,
                 generation=row.generation,
                 state=_state(row),
@@ -56,6 +57,7 @@ def build(instance: Instance) -> Directive | None:
         ],
         users=[
             DesiredUser(
+                id=row.id,
                 name=row.name,
                 host=row.host,
                 generation=row.generation,

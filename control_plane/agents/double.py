@@ -4,6 +4,8 @@ from control_plane.agents import directive, service
 from control_plane.instances.models import Instance
 from guest_agent import PROTOCOL, __version__
 from guest_agent.protocol import (
+    DesiredDatabase,
+    DesiredUser,
     Directive,
     Outcome,
     Report,
@@ -42,20 +44,8 @@ def _report(wanted: Directive) -> Report:
         volume_used=0,
         configuration=SeenConfiguration(in_sync=True, pending_restart=[], errors={}),
         restart_done=wanted["restart"],
-        databases=[
-            Outcome(name=item["name"], generation=item["generation"], done=True, message="")
-            for item in wanted["databases"]
-        ],
-        users=[
-            Outcome(
-                name=item["name"],
-                host=item["host"],
-                generation=item["generation"],
-                done=True,
-                message="",
-            )
-            for item in wanted["users"]
-        ],
+        databases=[_done(item) for item in wanted["databases"]],
+        users=[_done(item) for item in wanted["users"]],
         seen_databases=[
             SeenDatabase(
                 name=item["name"],
@@ -74,3 +64,7 @@ def _report(wanted: Directive) -> Report:
         repairs=[],
         wait=0,
     )
+
+
+def _done(wanted: DesiredDatabase | DesiredUser) -> Outcome:
+    return Outcome(id=wanted["id"], generation=wanted["generation"], done=True, message="")

@@ -37,14 +37,10 @@ class GrantSchema(Document):
 
 
 class OutcomeSchema(Document):
-    name = text(validate=NAME)
+    id = text(validate=NAME)
     generation = whole()
     done = flag()
     message = text()
-
-
-class UserOutcomeSchema(OutcomeSchema):
-    host = text(required=False, validate=NAME, load_default="%")
 
 
 class SeenDatabaseSchema(Document):
@@ -92,7 +88,7 @@ class ReportSchema(Document):
     configuration = fields.Nested(ConfigurationSchema, required=True)
     restart_done = text(none=True)
     databases = fields.List(fields.Nested(OutcomeSchema), required=True, validate=MANY)
-    users = fields.List(fields.Nested(UserOutcomeSchema), required=True, validate=MANY)
+    users = fields.List(fields.Nested(OutcomeSchema), required=True, validate=MANY)
     seen_databases = fields.List(fields.Nested(SeenDatabaseSchema), required=True, validate=MANY)
     seen_users = fields.List(fields.Nested(SeenUserSchema), required=True, validate=MANY)
     repairs = fields.List(text(), required=True, validate=ma.validate.Length(0, 1000))

@@ -12,7 +12,7 @@ from control_plane import work
 from control_plane.agents import directive
 from control_plane.agents.credentials import Gone
 from control_plane.agents.models import Agent
-from control_plane.database import Resource, db, now, transaction
+from control_plane.database import db, now, transaction
 from control_plane.databases.models import Database, InstanceObject
 from control_plane.events import service as events
 from control_plane.instances.models import Action, Instance
@@ -27,6 +27,8 @@ _APART = ("databases", "users", "repairs", "wait")
 _NO_NEWS = ("run", "sequence")
 """Parts that may differ between two reports that say the same."""
 _MIB = 1 << 20
+_ACTOR = "agent"
+"""Who acts, in events."""
 
 
 def take(instance_id: str, report: Report) -> None:
@@ -50,8 +52,10 @@ def take(instance_id: str, report: Report) -> None:
 
 def desired(instance_id: str, held: str | None) -> Directive | None:
     """The directive, unless the one `held` by the agent is it. Raises Gone."""
-    instance = _get(instance_id)
-    return None if instance.etag == held else directive.build(instance)
+    newest = db.session.scalar(select(Instance.desired_revision).filter_by(id=instance_id))
+    if newest is not None and held == f"{instance_id}-{newest}":
+        return None  # without loading the whole row: parked agents look often
+    return directive.build(_get(instance_id))
 
 
 def converging(instance_id: str) -> bool:
@@ -62,14 +66,14 @@ def converging(instance_id: str) -> bool:
 def store(instance: Instance, report: Report) -> None:
     """Make a report with news the newest one, inside a transaction on the instance."""
     for sentence in report["repairs"]:
-        _record("repaired", sentence, instance, instance, "instance", instance.name)
+        events.record("repaired", sentence, instance, actor=_ACTOR)
     was_ready, failure = instance.ready, _failure(instance)
     instance.agent_lost = False
     if not _late(instance, report):
         _adopt(instance, report)
     summarise(instance)
     if (words := _failure(instance)) and words != failure:
-        _record("failure", words, instance, instance, "instance", instance.name)
+        events.record("failure", words, instance, actor=_ACTOR)
     if instance.ready != was_ready:
         work.request(instance.id)  # so that its sentence tells of it
     else:
@@ -135,22 +139,17 @@ def _failure(instance: Instance) -> str:
 
 def _settle(instance: Instance, report: Report) -> None:
     """Note on each database and user how far it is."""
-    databases = {item["name"]: item for item in report["databases"]}
-    for database in db.session.scalars(select(Database).filter_by(instance_id=instance.id)).all():
-        outcome = databases.get(database.name)
-        _settle_one(instance, "database", database.name, database, outcome)
-    users = {(item["name"], item.get("host", "%")): item for item in report["users"]}
-    for user in db.session.scalars(select(User).filter_by(instance_id=instance.id)).all():
-        _settle_one(instance, "user", user.key, user, users.get((user.name, user.host)))
+    outcomes = {item["id"]: item for item in (*report["databases"], *report["users"])}
+    for kind in (Database, User):
+        for row in db.session.scalars(select(kind).filter_by(instance_id=instance.id)).all():
+            _settle_one(instance, row, outcomes.get(row.id))
 
 
-def _settle_one(
-    instance: Instance, kind: str, name: str, row: Database | User, outcome: Outcome | None
-) -> None:
+def _settle_one(instance: Instance, row: InstanceObject, outcome: Outcome | None) -> None:
     if outcome is None or outcome["generation"] != row.generation:
         return
     if row.deleting and outcome["done"]:
-        _record("deleted", f"{kind.title()} {name!r} is dropped.", instance, row, kind, name)
+        events.record("deleted", f"{row.resource_type.title()} {row.key!r} is dropped.", row, actor=_ACTOR)
         db.session.delete(row)
         instance.desired_revision += 1
     elif _differs(row, outcome):
@@ -158,7 +157,7 @@ def _settle_one(
         row.applied = outcome["done"]
         row.message = outcome["message"]
         if not row.applied:
-            _record("failure", row.message, instance, row, kind, name)
+            events.record("failure", row.message, row, actor=_ACTOR)
 
 
 def _differs(row: InstanceObject, outcome: Outcome) -> bool:
@@ -173,30 +172,8 @@ def _finish_restart(instance: Instance, restart_done: str | None) -> None:
         update(Action)
         .where(Action.instance_id == instance.id, Action.id == restart_done)
         .where(Action.phase == "REQUESTED")
-        .values(phase="DONE"),
+        .values(phase="DONE", finished_at=now()),
         execution_options={"synchronize_session": False},
     )
     if done.rowcount:  # type: ignore[attr-defined]
-        _record(
-            "action", f"{instance.name!r} was restarted.", instance, instance, "instance", instance.name
-        )
-
-
-def _record(
-    kind: str,
-    message: str,
-    instance: Instance,
-    row: Resource,
-    resource_type: str,
-    name: str,
-) -> None:
-    events.record(
-        kind,
-        message,
-        row,
-        resource_type=resource_type,
-        name=name,
-        project_id=instance.project_id,
-        instance=instance,
-        actor="agent",
-    )
+        events.record("action", f"{instance.name!r} was restarted.", instance, actor=_ACTOR)

@@ -20,6 +20,8 @@ from guest_agent.protocol import Directive, Report
 
 SYNCS_PER_SECOND = 40
 """Agents that cannot be parked are asked to come so often, all together."""
+LONGEST_REPORT = 16 << 20
+"""Bytes; a report names every database and user."""
 
 blueprint = Blueprint("agents", __name__, url_prefix="/agent/v1")
 
@@ -44,6 +46,7 @@ def register() -> Response:
 @blueprint.post("/sync")
 def sync() -> Response:
     instance_id = credentials.authenticate(request.headers.get("Authorization", ""))
+    request.max_content_length = LONGEST_REPORT
     body = json_object()
     if body.get("protocol") not in (PROTOCOL, PROTOCOL - 1):
         return problem(

@@ -1,5 +1,6 @@
 import marshmallow as ma
 
+from control_plane import names
 from control_plane.http.bodies import BodySchema
 from control_plane.http.fields import Text, Whole, list_schema
 
@@ -12,10 +13,7 @@ class TokenRequestSchema(BodySchema):
     )
     project_id = Text(
         required=True,
-        validate=ma.validate.Regexp(
-            r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
-            error="A project id has 1 to 64 letters, digits, '.', '_' or '-'.",
-        ),
+        validate=ma.validate.Regexp(names.PROJECT_PATTERN, error=names.PROJECT_RULE),
         metadata={"description": "The project that it belongs to."},
     )
     role = Text(

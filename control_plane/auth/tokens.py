@@ -70,20 +70,26 @@ def authenticate() -> None:
     key = (token_id, digest(secret))
     known = _cache.get(key)
     if known is None or known[0] < time.monotonic():
-        known = (time.monotonic() + _CACHE_SECONDS, _look_up(*key))
+        known = _look_up(*key)
         if len(_cache) > 10_000:
             _cache.clear()
         _cache[key] = known
     g.caller = known[1]
 
 
-def _look_up(token_id: str, secret_hash: str) -> RequestContext:
+def _look_up(token_id: str, secret_hash: str) -> tuple[float, RequestContext]:
+    """The caller, and until when, by the monotonic clock, that may be taken for true."""
     token = db.session.scalar(select(Token).where(Token.id == token_id))
     if token is None or not hmac.compare_digest(token.secret_hash, secret_hash):
         raise Unauthenticated(f"The token is not valid. {_ASK}")
-    if token.expires_at is not None and token.expires_at < now():
-        raise Unauthenticated(f"The token expired at {token.expires_at.isoformat()}. {_ASK}")
-    return RequestContext(project_id=token.project_id, user_id=token.name, role=Role[token.role.upper()])
+    keep = _CACHE_SECONDS
+    if token.expires_at is not None:
+        left = (token.expires_at - now()).total_seconds()
+        if left <= 0:
+            raise Unauthenticated(f"The token expired at {token.expires_at.isoformat()}. {_ASK}")
+        keep = min(keep, left)
+    caller = RequestContext(project_id=token.project_id, user_id=token.name, role=Role[token.role.upper()])
+    return time.monotonic() + keep, caller
 
 
 def listing(marker: str, limit: int) -> Sequence[Token]:

@@ -6,6 +6,7 @@ from control_plane.datastores.models import DatastoreVersion
 
 
 class ConfigurationGroup(Resource, db.Model):  # type: ignore[name-defined,misc]
+    resource_type = "configuration_group"
     __tablename__ = "configuration_groups"
     __table_args__ = (UniqueConstraint("project_id", "name"),)
 
@@ -23,3 +24,7 @@ class ConfigurationGroup(Resource, db.Model):  # type: ignore[name-defined,misc]
     @property
     def datastore(self) -> str:
         return self.datastore_version.datastore.name
+
+    @property
+    def belongs_to(self) -> tuple[str | None, str | None]:
+        return self.project_id, None

@@ -85,7 +85,7 @@ def put(
                     instance.revision += 1  # what it shows has the group's name in it
             if not same:
                 _tell_instances(row)
-        _record(row, outcome.value)
+        events.record(outcome.value, f"Configuration group {row.name!r} {outcome.value}.", row)
         return row, outcome
 
 
@@ -102,7 +102,7 @@ def delete(ctx: RequestContext, key: str, preconditions: Preconditions = NONE) -
                 " detach it first.",
                 retry_after=2,
             )
-        _record(row, "deleted")
+        events.record("deleted", f"Configuration group {row.name!r} deleted.", row)
         session.delete(row)
 
 
@@ -144,14 +144,3 @@ def _tell_instances(row: ConfigurationGroup) -> None:
     for instance in instances.attached_to(row):
         instances.touch(instance, engine=True)
         work.request(instance.id)
-
-
-def _record(row: ConfigurationGroup, kind: str) -> None:
-    events.record(
-        kind,
-        f"Configuration group {row.name!r} {kind}.",
-        row,
-        resource_type="configuration_group",
-        name=row.name,
-        project_id=row.project_id,
-    )

@@ -22,6 +22,10 @@ class InstanceObject(Resource):
     """The Instance; each table declares the relationship."""
 
     @property
+    def belongs_to(self) -> tuple[str | None, str | None]:
+        return self.instance.project_id, self.instance.id
+
+    @property
     def settled(self) -> bool:
         """Whether waiting longer is of no use."""
         return self.ready or "ERROR" in (self.phase, self.instance.phase)
@@ -53,6 +57,7 @@ class InstanceObject(Resource):
 
 
 class Database(InstanceObject, db.Model):  # type: ignore[name-defined,misc]
+    resource_type = "database"
     __tablename__ = "databases"
     __table_args__ = (UniqueConstraint("instance_id", "name"),)
 

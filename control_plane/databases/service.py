@@ -81,7 +81,8 @@ def put(
         instances.refuse_unless_usable(instance)
         row = _find(instance, key)
         refuse_while_deleting(row, f"database {key!r}")
-        preconditions.check(row)
+        seen = [item["name"] for item in instance.report.get("seen_databases", [])]
+        preconditions.check(row, unmanaged=row is None and key in seen)
         name = row.name if row else key
         if wanted.get("name", name) != name:
             raise Invalid.field("/name", f"A database keeps its name, {name!r}; make another one.")
@@ -98,7 +99,7 @@ def put(
             session.flush()
             outcome = Outcome.CREATED
         instances.touch(instance)
-        _record(row, outcome.value, f"Database {name!r} {outcome.value}.")
+        events.record(outcome.value, f"Database {name!r} {outcome.value}.", row)
         return row, outcome
 
 
@@ -116,7 +117,7 @@ def delete(
             row.deleting = True
             row.generation += 1
             instances.touch(instance)
-            _record(row, "deleting", f"Database {row.name!r} is to be dropped.")
+            events.record("deleting", f"Database {row.name!r} is to be dropped.", row)
         return row
 
 
@@ -170,15 +171,3 @@ def _check_character_set(
             "/collation",
             f"There is no collation {collation!r}{where}.{nearest(collation, choices)}",
         )
-
-
-def _record(row: Database, kind: str, message: str) -> None:
-    events.record(
-        kind,
-        message,
-        row,
-        resource_type="database",
-        name=row.name,
-        project_id=row.instance.project_id,
-        instance=row.instance,
-    )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from control_plane.datastores.models import DatastoreVersion
-from control_plane.errors import FieldError, Invalid, nearest
+from control_plane.errors import MOST_ERRORS, FieldError, Invalid, nearest
 from guest_agent.protocol import Parameter
 
 TRUE = {"on", "true", "yes", "1"}
@@ -33,9 +33,11 @@ def check(parameters: Mapping[str, Any], version: DatastoreVersion) -> dict[str,
     known: dict[str, Parameter] = {entry["name"]: entry for entry in version.parameters}
     settable = [name for name, entry in known.items() if entry["settable"]]
     label = f"{version.datastore.name} {version.name}"
-    problems = []
+    problems: list[FieldError] = []
     texts = {}
     for name, value in parameters.items():
+        if len(problems) == MOST_ERRORS:
+            break
         pointer = "/parameters/" + name.replace("~", "~0").replace("/", "~1")
         text = as_text(value)
         if name not in known:

@@ -41,6 +41,8 @@ class Manager:
 
     def check_user(self, name: str) -> None:
         self._check(name, "user", self.user_bytes, self.reserved_users, self.reserved_prefix)
+        if not self.privileges and " " in name:  # ACL rules are words with spaces between
+            raise Invalid.field("/name", f"The name of a {self.name} user has no space.")
 
     def _check(self, name: str, kind: str, most: int, reserved: frozenset[str], prefix: str) -> None:
         if not 1 <= len(name.encode()) <= most:

@@ -9,6 +9,7 @@ from control_plane.database import Resource, db
 class Datastore(Resource, db.Model):  # type: ignore[name-defined,misc]
     """An engine that can be managed. The operator's, seen by all projects."""
 
+    resource_type = "datastore"
     __tablename__ = "datastores"
 
     name: Mapped[str] = mapped_column(String(255), unique=True)
@@ -22,6 +23,7 @@ class Datastore(Resource, db.Model):  # type: ignore[name-defined,misc]
 
 
 class DatastoreVersion(Resource, db.Model):  # type: ignore[name-defined,misc]
+    resource_type = "datastore_version"
     __tablename__ = "datastore_versions"
     __table_args__ = (UniqueConstraint("datastore_id", "name"),)
 
@@ -40,3 +42,7 @@ class DatastoreVersion(Resource, db.Model):  # type: ignore[name-defined,misc]
     """Character set -> its collations."""
 
     datastore: Mapped[Datastore] = relationship(back_populates="versions", lazy="joined")
+
+    @property
+    def key(self) -> str:
+        return f"{self.datastore.name}/{self.name}"

@@ -122,7 +122,7 @@ def put(
             outcome = Outcome.CHANGED
         else:
             return row, Outcome.UNCHANGED
-        _record(row, outcome.value, f"Datastore {row.name!r} {outcome.value}.")
+        events.record(outcome.value, f"Datastore {row.name!r} {outcome.value}.", row)
         return row, outcome
 
 
@@ -181,7 +181,7 @@ def delete(key: str, preconditions: Preconditions = NONE) -> None:
             listed = ", ".join(sorted(version.name for version in row.versions))
             raise InUse(f"Datastore {row.name!r} still has versions: {listed}.")
         session.delete(row)
-        _record(row, "deleted", f"Datastore {row.name!r} deleted.")
+        events.record("deleted", f"Datastore {row.name!r} deleted.", row)
 
 
 def delete_version(datastore_key: str, key: str, preconditions: Preconditions = NONE) -> None:
@@ -286,16 +286,5 @@ def import_shipped() -> None:
             import_catalogue(read_catalogue(file))
 
 
-def _record(row: Datastore, kind: str, message: str) -> None:
-    events.record(kind, message, row, resource_type="datastore", name=row.name, project_id=None)
-
-
 def _record_version(row: DatastoreVersion, kind: str) -> None:
-    events.record(
-        kind,
-        f"Version {row.name!r} of {row.datastore.name!r} {kind}.",
-        row,
-        resource_type="datastore_version",
-        name=f"{row.datastore.name}/{row.name}",
-        project_id=None,
-    )
+    events.record(kind, f"Version {row.name!r} of {row.datastore.name!r} {kind}.", row)

@@ -1,39 +1,25 @@
 """Writing and reading events."""
 
-from typing import TYPE_CHECKING
-
 from flask import g, has_request_context
 from sqlalchemy import select
 
 from control_plane.database import Resource, db
 from control_plane.events.models import Event
 
-if TYPE_CHECKING:
-    from control_plane.instances.models import Instance
 
-
-def record(
-    kind: str,
-    message: str,
-    row: Resource,
-    *,
-    resource_type: str,
-    name: str,
-    project_id: str | None,
-    instance: "Instance | None" = None,
-    actor: str | None = None,
-) -> None:
+def record(kind: str, message: str, row: Resource, *, actor: str | None = None) -> None:
     """Write an event in the current transaction. `actor`: the caller unless the system acts."""
     in_request = has_request_context() and "caller" in g
+    project_id, instance_id = row.belongs_to
     db.session.add(
         Event(
             kind=kind,
             message=message,
-            resource_type=resource_type,
+            resource_type=row.resource_type,
             resource_id=row.id,
-            resource_name=name,
+            resource_name=row.key,
             project_id=project_id,
-            instance_id=instance.id if instance is not None else None,
+            instance_id=instance_id,
             actor=actor or (g.caller.user_id if in_request else "coffret"),
             request_id=g.get("request_id") if has_request_context() else None,
         )

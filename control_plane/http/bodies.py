@@ -1,6 +1,7 @@
 """Request bodies: a schema's full body for PUT, an RFC 7396 merge-patch for PATCH."""
 
 import functools
+import itertools
 from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
@@ -8,7 +9,7 @@ import marshmallow as ma
 from flask import current_app, request
 from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
-from control_plane.errors import Invalid, nearest
+from control_plane.errors import MOST_ERRORS, Invalid, nearest
 from control_plane.http.problems import pointers
 
 P = ParamSpec("P")
@@ -21,10 +22,15 @@ class BodySchema(ma.Schema):
     class Meta:
         unknown = ma.RAISE
 
+    error_messages = {"type": "It must be an object."}  # noqa: RUF012 - marshmallow reads it here
+
     def handle_error(self, error: ma.ValidationError, data: Any, **_: Any) -> None:
         known = [name for name, item in self.fields.items() if not item.dump_only]
         messages, unknown = _messages(error), self.error_messages["unknown"]
-        for name in [name for name, said in messages.items() if said == [unknown]]:
+        strangers = [name for name, said in messages.items() if said == [unknown]]
+        for name in strangers[MOST_ERRORS:]:
+            del messages[name]
+        for name in strangers[:MOST_ERRORS]:
             if name in self.fields:
                 messages[name] = ["This field belongs to the server; leave it out."]
             else:
@@ -57,7 +63,7 @@ def load(schema: ma.Schema, body: Mapping[str, Any]) -> dict[str, Any]:
     try:
         return dict(schema.load(dict(body)))
     except ma.ValidationError as error:
-        found = list(pointers(_messages(error)))
+        found = list(itertools.islice(pointers(_messages(error)), MOST_ERRORS))
         raise Invalid(
             "; ".join(f"{item.pointer or 'body'}: {item.detail}" for item in found), errors=found
         ) from error

@@ -34,12 +34,12 @@ class Mapping(ma.fields.Dict):
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
         try:
-            return super()._deserialize(value, *args, **kwargs)
+            return super()._deserialize(value, *args, **kwargs)  # type: ignore[no-untyped-call]
         except ma.ValidationError as error:
             if not isinstance(error.messages, dict):
                 raise
             messages = {name: [*halves.values()] for name, halves in error.messages.items()}
-            raise ma.ValidationError(messages) from error  # type: ignore[arg-type]
+            raise ma.ValidationError(messages) from error
 
 
 class Whole(ma.fields.Integer):
@@ -130,10 +130,15 @@ class LinkSchema(ma.Schema):
     href = ma.fields.String(required=True)
 
 
+def _check_label(name: str) -> None:
+    if not names.is_label(name):
+        raise ma.ValidationError(names.LABEL_RULE)
+
+
 def labels() -> Mapping:
     """Free-form labels."""
     return Mapping(
-        keys=Text(validate=ma.validate.Length(1, 63)),
+        keys=Text(validate=_check_label),
         values=Text(validate=ma.validate.Length(0, 255)),
         load_default=dict,
         validate=ma.validate.Length(max=64),

@@ -8,6 +8,8 @@ from apispec.ext.marshmallow.common import resolve_schema_instance
 from flask import Flask
 from flask_smorest import Api
 
+from control_plane.http.problems import codes
+
 
 class FieldErrorSchema(ma.Schema):
     pointer = ma.fields.String(
@@ -22,7 +24,13 @@ class ProblemSchema(ma.Schema):
     type = ma.fields.String(required=True)
     title = ma.fields.String(required=True)
     status = ma.fields.Integer(required=True)
-    code = ma.fields.String(required=True)
+    code = ma.fields.String(
+        required=True,
+        metadata={
+            "description": "Stable; programs go by it. docs/api/problems.md explains each.",
+            "examples": sorted(codes()),
+        },
+    )
     detail = ma.fields.String(required=True)
     errors = ma.fields.List(ma.fields.Nested(FieldErrorSchema))
     request_id = ma.fields.String()

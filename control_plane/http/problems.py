@@ -33,6 +33,21 @@ HTTP_CODES = {
 PROBLEM_TYPE = "application/problem+json"
 
 
+def codes() -> dict[str, int]:
+    """Every code that an answer of /v1 may have, and its status."""
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
+    own = {
+        kind.code: int(_status(kind))
+        for kind in kinds
+        if issubclass(kind, errors.CoffretError) and kind is not errors.CoffretError
+    }
+    return own | {code: status for status, code in HTTP_CODES.items()} | {"internal_error": 500}
+
+
+def _status(kind: type[errors.CoffretError]) -> HTTPStatus:
+    return next(STATUS[parent] for parent in kind.__mro__ if parent in STATUS)
+
+
 def problem(
     status: int,
     code: str,
@@ -75,7 +90,7 @@ def _escape(token: str) -> str:
 def register(app: Flask) -> None:
     @app.errorhandler(errors.CoffretError)
     def coffret_error(error: errors.CoffretError) -> Response:
-        status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+        status = _status(type(error))
         response = problem(status, error.code, error.title, error.detail, error.errors, **error.extra)
         if retry_after := getattr(error, "retry_after", None):
             response.headers["Retry-After"] = str(retry_after)

@@ -4,16 +4,15 @@ Reading a row, dumping it and encoding it costs thirty times what finding its re
 reads are of what has not changed.
 """
 
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from cachetools import LRUCache
 from flask import current_app
 
 from control_plane.database import Resource
 
 KEPT = 20_000
+"""Texts at most in a process; the first ones kept go first."""
 
 
 class Head(Protocol):
@@ -26,7 +25,7 @@ class Head(Protocol):
 
 
 class Representations:
-    """Texts by id and revision. Whatever a text says must change the row's revision when it changes."""
+    """One text a row. Whatever it says must change the row's revision when it changes."""
 
     def __init__(
         self,
@@ -35,18 +34,28 @@ class Representations:
     ) -> None:
         self._dump = dump
         self._load = load
-        self._texts: LRUCache[tuple[str, int], str] = LRUCache(KEPT)
-        self._lock = threading.Lock()
+        self._texts: dict[str, tuple[int, str]] = {}
 
     def texts(self, heads: Sequence[Head]) -> list[str]:
         """The JSON text of each row, in order; a row that has just gone is left out."""
-        with self._lock:
-            known = {head.id: self._texts.get((head.id, head.revision)) for head in heads}
-        missing = [row_id for row_id, text in known.items() if text is None]
+        kept = self._texts
+        known = {head.id: kept.get(head.id) for head in heads}
+        missing = [
+            head.id for head in heads if (text := known[head.id]) is None or text[0] != head.revision
+        ]
         if missing:
+            known.update(dict.fromkeys(missing))
             for row in self._load(missing):
-                text = current_app.json.dumps(self._dump(row))
-                known[row.id] = text
-                with self._lock:
-                    self._texts[row.id, row.revision] = text
-        return [text for text in known.values() if text is not None]
+                known[row.id] = self._keep(row)
+        return [text[1] for text in known.values() if text is not None]
+
+    def _keep(self, row: Resource) -> tuple[int, str]:
+        text = row.revision, current_app.json.dumps(self._dump(row))
+        if len(self._texts) >= KEPT and row.id not in self._texts:
+            self._texts.pop(next(iter(self._texts)), None)
+        self._texts[row.id] = text
+        return text
+
+
+def _true(text: tuple[int, str] | None, head: Head) -> bool:
+    return text is not None and text[0] == head.revision

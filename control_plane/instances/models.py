@@ -10,6 +10,7 @@ from control_plane.datastores.models import DatastoreVersion
 
 
 class Instance(Resource, db.Model):  # type: ignore[name-defined,misc]
+    resource_type = "instance"
     __tablename__ = "instances"
     __table_args__ = (UniqueConstraint("project_id", "name"), Index(None, "next_reconcile_at"))
 
@@ -85,6 +86,10 @@ class Instance(Resource, db.Model):  # type: ignore[name-defined,misc]
     group: Mapped[ConfigurationGroup | None] = relationship(lazy="joined")
 
     @property
+    def belongs_to(self) -> tuple[str | None, str | None]:
+        return self.project_id, self.id
+
+    @property
     def etag(self) -> str:
         """Of the directive that its agent should hold."""
         return f"{self.id}-{self.desired_revision}"
@@ -105,6 +110,6 @@ class Action(db.Model):  # type: ignore[name-defined,misc]
     instance_id: Mapped[str] = mapped_column(ForeignKey("instances.id", ondelete="CASCADE"), index=True)
     type: Mapped[str] = mapped_column(String(32))
     phase: Mapped[str] = mapped_column(String(16), default="REQUESTED")
-    """REQUESTED, DONE, or SUPERSEDED by a newer one."""
+    """REQUESTED or DONE."""
     created_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]

@@ -35,13 +35,14 @@ def reconcile(instance_id: str, cloud: Cloud, lease: Lease) -> Look:
     instance = db.session.get_one(Instance, instance_id, populate_existing=True)
     wanted, generation = spec(instance), instance.generation
     deleting, failed, before = instance.deleting, instance.cloud_failed, instance.cloud_message
+    place = instance.cloud
     db.session.rollback()
     if failed:
         return Look(f"{wanted.name}: the cloud refuses: {before}")
     try:
         if deleting:
             return _delete(wanted, cloud, lease)
-        return _ensure(wanted, generation, cloud, lease)
+        return _ensure(wanted, generation, place, cloud, lease)
     except (CloudError, CloudRefusal) as error:
         return _excuse(wanted, generation, error, lease)
 
@@ -52,18 +53,19 @@ def _delete(wanted: ServerSpec, cloud: Cloud, lease: Lease) -> Look:
         lease.renew()
     sentence = f"deleted {wanted.name}"
     with lease.fenced() as instance:
-        _record("deleted", f"Instance {wanted.name!r} is deleted.", instance)
+        events.record("deleted", f"Instance {wanted.name!r} is deleted.", instance)
         db.session.delete(instance)
         wake(wanted.instance_id)
     return Look(sentence, gone=True)
 
 
-def _ensure(wanted: ServerSpec, generation: int, cloud: Cloud, lease: Lease) -> Look:
+def _ensure(wanted: ServerSpec, generation: int, place: dict[str, Any], cloud: Cloud, lease: Lease) -> Look:
     known = cloud.compute.find(wanted.instance_id)
     volume = cloud.volumes.ensure(wanted)
     lease.renew()
     port = cloud.network.ensure(wanted)
-    _note_place(volume, port, lease)
+    if place | _made(volume, port) != place:
+        _note_place(volume, port, lease)
     server = cloud.compute.ensure(wanted, volume, port, Bootstrap(lease))
     with lease.fenced() as instance:
         changed = _note(
@@ -83,11 +85,8 @@ def _ensure(wanted: ServerSpec, generation: int, cloud: Cloud, lease: Lease) -> 
 
 def _note_place(volume: Volume, port: Port, lease: Lease) -> None:
     """Write down the address before a server starts whose agent will ask for it."""
-    made = _made(volume, port)
     with lease.fenced() as instance:
-        if instance.cloud | made == instance.cloud:
-            return
-        instance.cloud = instance.cloud | made
+        instance.cloud = instance.cloud | _made(volume, port)
         instance.desired_revision += 1
         instance.engine_revision = instance.desired_revision
         summarise(instance)
@@ -118,9 +117,9 @@ def _note(instance: Instance, **columns: Any) -> bool:
 
 
 def _say(instance: Instance, known: Server | None, server: Server) -> str:
-    if known is None:
+    if known is None and not instance.ready:
         return f"{instance.name}: made the server; waiting for its agent"
-    if not known.running and server.running:
+    if known is not None and not known.running and server.running:
         return f"{instance.name}: started the server again"
     if instance.ready:
         return f"{instance.name}: nothing to do, it is as wanted"
@@ -143,15 +142,3 @@ def _excuse(wanted: ServerSpec, generation: int, error: CloudError | CloudRefusa
     if final:
         return Look(f"{wanted.name}: the cloud refuses: {error}")
     return Look(f"{wanted.name}: {error} (tried again)", failed=True)
-
-
-def _record(kind: str, message: str, instance: Instance) -> None:
-    events.record(
-        kind,
-        message,
-        instance,
-        resource_type="instance",
-        name=instance.name,
-        project_id=instance.project_id,
-        instance=instance,
-    )

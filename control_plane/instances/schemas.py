@@ -260,9 +260,7 @@ class ActionRequestSchema(BodySchema):
 class ActionSchema(ma.Schema):
     id = ma.fields.String(required=True)
     type = ma.fields.String(required=True)
-    phase = ma.fields.String(
-        required=True, metadata={"description": "REQUESTED, DONE, or SUPERSEDED by a newer one."}
-    )
+    phase = ma.fields.String(required=True, metadata={"description": "REQUESTED or DONE."})
     created_at = ma.fields.DateTime(required=True)
     finished_at = ma.fields.DateTime(required=True, allow_none=True)
 

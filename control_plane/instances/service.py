@@ -2,15 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, cast
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from control_plane import clouds, names, work
 from control_plane.auth import RequestContext
 from control_plane.clouds import CloudRefusal, ServerSpec
 from control_plane.configurations.models import ConfigurationGroup
-from control_plane.database import by_key, db, new_id, now, transaction
+from control_plane.database import by_key, db, is_uuid, new_id, now, read, transaction
 from control_plane.datastores import service as datastores
 from control_plane.datastores.models import DatastoreVersion
 from control_plane.errors import Conflict, Invalid, NotFound, Protected, nearest
@@ -60,25 +60,35 @@ def _find(ctx: RequestContext, key: str, for_update: bool = False) -> Instance |
     return db.session.scalar(query.with_for_update(of=Instance) if for_update else query)
 
 
-@dataclass(frozen=True)
-class Head:
+class Head(Protocol):
     """As much of an instance as tells whether what was read of it before is still true."""
 
-    id: str
-    name: str
-    generation: int
-    revision: int
+    @property
+    def id(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def generation(self) -> int: ...
+    @property
+    def revision(self) -> int: ...
 
 
-_HEAD = select(Instance.id, Instance.name, Instance.generation, Instance.revision)
+_TABLE = Instance.__table__.c
+_HEAD = select(_TABLE.id, _TABLE.name, _TABLE.generation, _TABLE.revision).where(
+    _TABLE.project_id == bindparam("project_id")
+)
+_HEAD_BY_ID = _HEAD.where(_TABLE.id == bindparam("key"))
+_HEAD_BY_NAME = _HEAD.where(_TABLE.name == bindparam("key"))
+_HEADS = _HEAD.where(_TABLE.name > bindparam("marker")).order_by(_TABLE.name).limit(bindparam("limit"))
 
 
 def head(ctx: RequestContext, key: str) -> Head:
     """The head of the project's instance by name or id. NotFound as `find`."""
-    query = _HEAD.where(Instance.project_id == ctx.project_id, by_key(Instance, key))
-    if (row := db.session.execute(query).first()) is None:
+    query = _HEAD_BY_ID if is_uuid(key) else _HEAD_BY_NAME
+    rows = read(query, project_id=ctx.project_id, key=key)
+    if not rows:
         raise _missing(ctx, key)
-    return Head(*row)
+    return cast(Head, rows[0])
 
 
 def _missing(ctx: RequestContext, key: str) -> NotFound:
@@ -91,9 +101,9 @@ def load(ids: Sequence[str]) -> Sequence[Instance]:
     return db.session.scalars(select(Instance).where(Instance.id.in_(ids))).all()
 
 
-def listing(ctx: RequestContext, filters: Filters, marker: str, limit: int) -> list[Head]:
+def listing(ctx: RequestContext, filters: Filters, marker: str, limit: int) -> Sequence[Head]:
     """Heads of the project's instances by name, after `marker`."""
-    query = _HEAD.where(Instance.project_id == ctx.project_id, Instance.name > marker)
+    query = _HEADS
     if filters.name is not None:
         query = query.filter(Instance.name == filters.name)
     if filters.phase is not None:
@@ -103,7 +113,7 @@ def listing(ctx: RequestContext, filters: Filters, marker: str, limit: int) -> l
         query = query.filter(Instance.datastore_version_id.in_(versions))
     for label, value in (filters.labels or {}).items():
         query = query.filter(Instance.labels[label].as_string() == value)
-    return [Head(*row) for row in db.session.execute(query.order_by(Instance.name).limit(limit))]
+    return cast(Sequence[Head], read(query, project_id=ctx.project_id, marker=marker, limit=limit))
 
 
 def refuse_unless_usable(instance: Instance) -> None:
@@ -167,7 +177,7 @@ def put(
                 row.cloud_generation = row.generation
             touch(row, engine=bool(changed & ENGINE_COLUMNS))
         work.request(row.id)
-        _record(row, outcome.value, f"Instance {row.name!r} {outcome.value}.")
+        events.record(outcome.value, f"Instance {row.name!r} {outcome.value}.", row)
         return row, outcome
 
 
@@ -187,7 +197,7 @@ def delete(ctx: RequestContext, key: str, preconditions: Preconditions = NONE) -
             row.attempts = 0
             touch(row)
             work.request(row.id)
-            _record(row, "deleting", f"Instance {row.name!r} is to be deleted.")
+            events.record("deleting", f"Instance {row.name!r} is to be deleted.", row)
         return row
 
 
@@ -205,7 +215,7 @@ def restart(ctx: RequestContext, key: str) -> Action:
         row.restart = action.id
         touch(row, engine=True)
         work.request(row.id)
-        _record(row, "action", f"Restart of {row.name!r} requested.")
+        events.record("action", f"Restart of {row.name!r} requested.", row)
         return action
 
 
@@ -347,15 +357,3 @@ def _refuse_what_is_fixed(row: Instance, columns: Mapping[str, Any]) -> None:
 def attached_to(group: ConfigurationGroup) -> list[Instance]:
     query = select(Instance).filter_by(configuration_group_id=group.id).order_by(Instance.name)
     return list(db.session.scalars(query))
-
-
-def _record(row: Instance, kind: str, message: str) -> None:
-    events.record(
-        kind,
-        message,
-        row,
-        resource_type="instance",
-        name=row.name,
-        project_id=row.project_id,
-        instance=row,
-    )

@@ -4,6 +4,7 @@ from flask import Response, request
 from flask.views import MethodView
 from flask_smorest import Blueprint
 
+from control_plane import names
 from control_plane.auth import Role, context, require
 from control_plane.database import transaction
 from control_plane.databases import service as databases
@@ -51,6 +52,8 @@ def _filters() -> service.Filters:
         name, equals, value = item.partition("=")
         if not equals:
             raise Invalid.field("?label", f"{item!r} is not `name=value`.")
+        if not names.is_label(name):
+            raise Invalid.field("?label", names.LABEL_RULE)
         labels[name] = value
     return service.Filters(
         name=request.args.get("name"),

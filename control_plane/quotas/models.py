@@ -7,6 +7,7 @@ from control_plane.database import Resource, db
 class Quota(Resource, db.Model):  # type: ignore[name-defined,misc]
     """Limits of a project; None: the setting's default."""
 
+    resource_type = "quota"
     __tablename__ = "quotas"
 
     project_id: Mapped[str] = mapped_column(String(64), unique=True)

@@ -1,13 +1,15 @@
 """What a project may use."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from flask import current_app
 from sqlalchemy import func, select
 
+from control_plane import names
 from control_plane.database import db, transaction
-from control_plane.errors import QuotaExceeded
+from control_plane.errors import Invalid, QuotaExceeded
 from control_plane.instances.models import Instance
 from control_plane.quotas.models import Quota
 from control_plane.upsert import NONE, Outcome, Preconditions, assign
@@ -33,7 +35,9 @@ def limits(project_id: str) -> dict[str, int]:
 def put(
     project_id: str, wanted: Mapping[str, int | None], preconditions: Preconditions = NONE
 ) -> tuple[Quota, Outcome]:
-    """Set a project's limits; None is the default."""
+    """Set a project's limits; None is the default. Invalid for what is no project id."""
+    if not re.fullmatch(names.PROJECT_PATTERN, project_id):
+        raise Invalid(names.PROJECT_RULE)
     with transaction() as session:
         row = session.scalar(select(Quota).filter_by(project_id=project_id))
         preconditions.check(row)

@@ -12,6 +12,7 @@ from control_plane.instances.status import connection_uri
 
 
 class User(InstanceObject, db.Model):  # type: ignore[name-defined,misc]
+    resource_type = "user"
     __tablename__ = "users"
     __table_args__ = (UniqueConstraint("instance_id", "name", "host"),)
 

@@ -94,8 +94,9 @@ def put(
         manager = MANAGERS[instance.datastore_version.datastore.manager]
         row = _find(instance, key)
         refuse_while_deleting(row, f"user {key!r}")
-        preconditions.check(row)
         name, host = (row.name, row.host) if row else split_key(key)
+        seen = [(item["name"], item["host"]) for item in instance.report.get("seen_users", [])]
+        preconditions.check(row, unmanaged=row is None and (name, host) in seen)
         if split_key(wanted.get("key", user_key(name, host))) != (name, host):
             raise Invalid.field(
                 "/name", f"A user keeps its name, {user_key(name, host)!r}; make another one."
@@ -117,7 +118,7 @@ def put(
             session.flush()
             outcome = Outcome.CREATED
         instances.touch(instance)
-        _record(row, outcome.value, f"User {row.key!r} {outcome.value}.")
+        events.record(outcome.value, f"User {row.key!r} {outcome.value}.", row)
         return row, outcome
 
 
@@ -145,7 +146,7 @@ def delete(
             row.deleting = True
             row.generation += 1
             instances.touch(instance)
-            _record(row, "deleting", f"User {row.key!r} is to be dropped.")
+            events.record("deleting", f"User {row.key!r} is to be dropped.", row)
         return row
 
 
@@ -241,16 +242,4 @@ def _is_acl_rule(rule: str) -> bool:
         rule[:1] in "+-"
         and bool(command)
         and all(letter.isascii() and (letter.isalnum() or letter in "-_|.") for letter in command)
-    )
-
-
-def _record(row: User, kind: str, message: str) -> None:
-    events.record(
-        kind,
-        message,
-        row,
-        resource_type="user",
-        name=row.key,
-        project_id=row.instance.project_id,
-        instance=row.instance,
     )

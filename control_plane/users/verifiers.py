@@ -14,19 +14,28 @@ import secrets
 from collections.abc import Callable
 
 import nacl.bindings
-import scramp
+from scramp.utils import ScramException, saslprep
 
 SCRAM_ITERATIONS = 4096
 """PostgreSQL's own default (scram_iterations)."""
 
 
-def scram_sha_256(password: str, salt: bytes | None = None) -> str:
+def scram_sha_256(password: str, salt: bytes, iterations: int = SCRAM_ITERATIONS) -> str:
     """`SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>`."""
-    salt, stored_key, server_key, iterations = scramp.ScramMechanism("SCRAM-SHA-256").make_auth_info(
-        password, iteration_count=SCRAM_ITERATIONS, salt=salt
-    )
-    text = [base64.b64encode(part).decode() for part in (salt, stored_key, server_key)]
+    salted = hashlib.pbkdf2_hmac("sha256", _prepared(password), salt, iterations)
+    client_key = hmac.digest(salted, b"Client Key", "sha256")
+    server_key = hmac.digest(salted, b"Server Key", "sha256")
+    parts = (salt, hashlib.sha256(client_key).digest(), server_key)
+    text = [base64.b64encode(part).decode() for part in parts]
     return f"SCRAM-SHA-256${iterations}:{text[0]}${text[1]}:{text[2]}"
+
+
+def _prepared(password: str) -> bytes:
+    """SASLprep where it can be done, else as it is, as PostgreSQL and libpq do (RFC 5802 would refuse)."""
+    try:
+        return (saslprep(password) or password).encode()
+    except ScramException:
+        return password.encode()
 
 
 def ed25519(password: str) -> str:
@@ -57,6 +66,7 @@ def make(manager: str, password: str) -> str:
 def fits(manager: str, password: str, verifier: str) -> bool:
     """Whether the verifier is of this password, so that sending it again changes nothing."""
     if manager == "postgresql":
-        salt = base64.b64decode(verifier.split("$")[1].split(":")[1])
-        return hmac.compare_digest(scram_sha_256(password, salt), verifier)
+        iterations, salt = verifier.split("$")[1].split(":")
+        same = scram_sha_256(password, base64.b64decode(salt), int(iterations))
+        return hmac.compare_digest(same, verifier)
     return hmac.compare_digest(_MAKE[manager](password), verifier)

@@ -13,11 +13,10 @@ T = TypeVar("T")
 class Changes:
     """A bulletin board: writers announce instance ids, waiters look again when theirs is named."""
 
-    LOOK_AGAIN = 0.5
-    """Seconds after which a waiter looks at the database anyway: another process may have written."""
-
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, look_again: float) -> None:
+        """`limit`: how many of a kind may be parked; `look_again`: see `wait`."""
         self._limit = limit
+        self._look_again = look_again
         self._condition = threading.Condition()
         self._announced: Counter[str] = Counter()
         self._parked: Counter[str] = Counter()
@@ -49,7 +48,10 @@ class Changes:
                     self._parked[kind] -= 1
 
     def wait(self, instance_id: str, timeout: float, look: Callable[[], T | None]) -> T | None:
-        """Call `look` now and at each change until it returns something or `timeout` s have passed."""
+        """Call `look` now and at each change until it returns something or `timeout` s have passed.
+
+        It is also called every `look_again` seconds: another process may have written.
+        """
         deadline = time.monotonic() + timeout
         while True:
             with self._condition:
@@ -62,5 +64,5 @@ class Changes:
             with self._condition:
                 self._condition.wait_for(
                     lambda: self._closed or self._announced[instance_id] != seen,  # noqa: B023
-                    min(left, self.LOOK_AGAIN),
+                    min(left, self._look_again),
                 )

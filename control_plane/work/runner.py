@@ -147,15 +147,7 @@ def _finish(lease: Lease, look: Look) -> float | None:
         if instance.sentence != look.sentence:
             log.log(logging.WARNING if look.failed else logging.INFO, "%s", look.sentence)
             instance.sentence = look.sentence
-            events.record(
-                "failure" if look.failed else "progress",
-                look.sentence,
-                instance,
-                resource_type="instance",
-                name=instance.name,
-                project_id=instance.project_id,
-                instance=instance,
-            )
+            events.record("failure" if look.failed else "progress", look.sentence, instance)
         return 0 if lease.release(instance, again) else again
 
 

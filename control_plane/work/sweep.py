@@ -10,6 +10,7 @@ from flask import Flask
 from sqlalchemy import or_, select
 
 from control_plane import work
+from control_plane.agents.credentials import BOOTSTRAP_LIFETIME
 from control_plane.agents.models import Agent
 from control_plane.database import db, now, transaction
 from control_plane.instances.models import Instance
@@ -18,6 +19,8 @@ from control_plane.work.clock import epoch
 
 SILENT = timedelta(seconds=60)
 """An agent not heard of for so long is lost."""
+FIRST_WORD = timedelta(minutes=5)
+"""Likewise one that never registered, so long after it got its bootstrap token: a server boots first."""
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +72,11 @@ def notice_silence() -> int:
         select(Instance)
         .join(Agent, Agent.instance_id == Instance.id)
         .where(
-            Agent.last_seen_at < now() - SILENT,
+            or_(
+                Agent.last_seen_at < now() - SILENT,
+                Agent.secret_hash.is_(None)
+                & (Agent.bootstrap_expires_at < now() + BOOTSTRAP_LIFETIME - FIRST_WORD),
+            ),
             Instance.agent_lost.is_(False),
             Instance.deleting.is_(False),
         )

@@ -7,8 +7,3 @@ output "cache_uri" {
   description = "Where it finds its cache."
   value       = coffret_user.cache.uris["0"]
 }
-
-output "engine_version" {
-  description = "What runs."
-  value       = coffret_instance.orders.engine_version
-}

@@ -58,6 +58,12 @@ class Engine(abc.ABC):
     def __init__(self, home: Home) -> None:
         self.home = home
 
+    def initialise(self) -> None:  # noqa: B027 - an engine may have nothing to do ahead
+        """Make the data directory if there is none yet.
+
+        `prepare` does it too; the agent calls this first, to use the time until a directive is there.
+        """
+
     @abc.abstractmethod
     def prepare(self, engine: DesiredEngine, parameters: Mapping[str, str]) -> None:
         """Initialise the data directory if it is empty, and write all files that a start reads."""

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 KNOWN = {
-    "$ref", "additionalProperties", "anyOf", "default", "description", "enum", "example", "format",
+    "$ref", "additionalProperties", "anyOf", "default", "description", "enum", "example", "examples",
+    "format",
     "items", "maxItems", "maxLength", "maxProperties", "maximum", "minItems", "minLength", "minimum",
     "pattern", "properties", "readOnly", "required", "type", "writeOnly", "x-immutable", "x-key",
     "x-set", "x-stable", "x-terraform",
@@ -247,5 +248,7 @@ def _refuse_contradictions(found: Field, where: str) -> None:
         raise Unmapped(
             f"{where}: Terraform cannot tell null from left out, so a nullable field's default is null."
         )
+    if found.default is None and not found.nullable:
+        raise Unmapped(f"{where}: its default is null, which it may not be.")
     if found.required and found.default is not MISSING:
         raise Unmapped(f"{where}: a required field has no default.")

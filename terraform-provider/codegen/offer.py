@@ -36,8 +36,6 @@ DESCRIPTIONS = {
     "flavors": "The flavors that have at least what is asked for, the smallest first.",
     "parameters": "The parameter catalogue of a datastore version: what configuration groups can set.",
 }
-TIMEOUT_MINUTES = {"instance": 30}
-DEFAULT_TIMEOUT_MINUTES = 10
 
 
 @dataclass(frozen=True)
@@ -56,6 +54,9 @@ class Offer:
     list_path: str = ""
     filters: tuple[Field, ...] = ()
     items: str = ""
+    around: str = ""
+    """The path that reads the parent with all that is inside it, in `among` what is of this type."""
+    among: str = ""
 
     @property
     def package(self) -> str:
@@ -67,7 +68,10 @@ class Offer:
 
     @property
     def minutes(self) -> int:
-        return TIMEOUT_MINUTES.get(self.type, DEFAULT_TIMEOUT_MINUTES)
+        """Default of the timeouts: for a server to be made, for an engine to act, for a mere row."""
+        if self.type == "instance":
+            return 30
+        return 10 if self.waits else 2
 
     @property
     def events_of(self) -> str:
@@ -96,15 +100,30 @@ def _resource(document: Document, name: str, path: str) -> Offer:
     fields = document.fields(schema, name)
     key = _key(fields, path)
     shown, parents = _attributes_in(path, key.name)
+    around, among = _around(document, path)
     return Offer(
         type=name,
         path=shown,
         parents=parents,
         key=key.name,
+        around=around,
+        among=among,
         fields=tuple(_renamed(fields, name)),
         description=DESCRIPTIONS[name],
         waits=any(field.path == ("status", "ready") for field in fields),
     )
+
+
+def _around(document: Document, path: str) -> tuple[str, str]:
+    """How the parent can be read with all its children, if it has `include` for these."""
+    parent, _, among = path.rpartition("/")[0].rpartition("/")
+    if not document.has(parent, "get"):
+        return "", ""
+    if not any(field.name == "include" for field in document.query(parent)):
+        return "", ""
+    properties = document.answer(parent, "get")["properties"]
+    included = [name for name in properties if document.has(f"{parent}/{name}", "get")]
+    return (f"{parent}?include={','.join(included)}", among) if among in included else ("", "")
 
 
 def _fitting(document: Document, name: str, path: str, list_path: str) -> Offer:

@@ -208,12 +208,12 @@ def directive(etag: str, **changes: Any) -> dict[str, Any]:
 
 
 def database(name: str, **changes: Any) -> dict[str, Any]:
-    plain = {"name": name, "generation": 1, "state": "present", "owner": None}
+    plain = {"id": name, "name": name, "generation": 1, "state": "present", "owner": None}
     return plain | {"character_set": None, "collation": None} | changes
 
 
 def user(name: str, **changes: Any) -> dict[str, Any]:
-    plain = {"name": name, "host": "%", "generation": 1, "state": "present"}
+    plain = {"id": name, "name": name, "host": "%", "generation": 1, "state": "present"}
     return plain | {"verifier": f"verifier-of-{name}", "grants": []} | changes
 
 

@@ -71,8 +71,7 @@ class Guest:
     def outcomes(self, kind: str, message: str = "") -> list[dict[str, Any]]:
         """All done, or all failed with `message`."""
         return [
-            {key: item[key] for key in ("name", "host", "generation") if key in item}
-            | {"done": not message, "message": message}
+            {"id": item["id"], "generation": item["generation"]} | {"done": not message, "message": message}
             for item in self.directive.get(kind, [])
         ]
 
@@ -296,8 +295,21 @@ def test_an_outcome_of_an_older_wish_is_not_taken_for_the_new_one(ready: Guest) 
     assert status["phase"] == "SHUTDOWN"
 
 
+def test_an_outcome_of_an_earlier_incarnation_is_not_taken_for_the_new_one(ready: Guest) -> None:
+    ready.control_plane.call("PUT", DATABASE, {})
+    ready.sync()
+    ready.sync(databases=ready.outcomes("databases"))
+    ready.control_plane.call("DELETE", DATABASE)
+    ready.sync()
+    dropped = ready.outcomes("databases")
+    ready.sync(databases=dropped)
+    again = ready.control_plane.call("PUT", DATABASE, {}).json
+    ready.sync(databases=[outcome | {"generation": again["generation"]} for outcome in dropped])
+    assert ready.control_plane.call("GET", DATABASE).json["status"]["phase"] == "BUILD"
+
+
 def test_an_outcome_for_what_does_not_exist_changes_nothing(ready: Guest) -> None:
-    other = {"name": "nobodys", "generation": 1, "done": True, "message": ""}
+    other = {"id": "nobodys", "generation": 1, "done": True, "message": ""}
     assert ready.sync(databases=[other]).status_code == 304
     assert ready.control_plane.instance()["status"]["ready"]
 
@@ -452,8 +464,8 @@ def _broken(path: str, value: Any) -> Any:
         _broken("sequence", None),
         _broken("configuration.errors", ["work_mem"]),
         _broken("configuration.pending_restart", [{"name": "a"}]),
-        _broken("databases", [{"name": "shop", "generation": 1, "done": "yes", "message": ""}]),
-        _broken("databases", [{"name": "", "generation": 1, "done": True, "message": ""}]),
+        _broken("databases", [{"id": "shop", "generation": 1, "done": "yes", "message": ""}]),
+        _broken("databases", [{"id": "", "generation": 1, "done": True, "message": ""}]),
         _broken("databases", {}),
         _broken("users", None),
         _broken("seen_users", [{"name": "x"}]),
@@ -480,3 +492,13 @@ def test_what_is_no_report_is_refused(ready: Guest, body: bytes) -> None:
         headers={"Authorization": f"Bearer {ready.instance_id}.{ready.secret}"},
     )
     assert answer.status_code == 400
+
+
+def test_a_long_report_is_taken_though_users_bodies_are_short(ready: Guest) -> None:
+    seen = [
+        {"name": f"database{number}", "character_set": "UTF8", "collation": "C", "owner": "x" * 200}
+        for number in range(6000)
+    ]
+    assert ready.sync(seen_databases=seen).status_code == 304
+    page = ready.control_plane.call("GET", "/instances/orders/databases?limit=2").json
+    assert [item["name"] for item in page["items"]] == ["database0", "database1"]

@@ -198,10 +198,13 @@ def test_a_cloud_that_fails_for_a_while_is_said_and_tried_again(control_plane: C
 
 def test_a_refusal_is_an_error_until_something_else_is_wanted(control_plane: ControlPlane) -> None:
     control_plane.books.failures.append(CloudRefusal("There is no host for db.small; take db.tiny."))
-    control_plane.put_instance()
+    instance_id = control_plane.put_instance()
     control_plane.runner.start()
     eventually(lambda: control_plane.instance()["status"]["phase"] == "ERROR")
     assert "take db.tiny" in control_plane.instance()["status"]["message"]
+    control_plane.runner.request(instance_id)
+    time.sleep(0.3)
+    assert control_plane.books.calls["volumes.ensure"] == 1, "the cloud is not asked again"
     control_plane.put_instance(flavor="db.tiny")
     eventually(lambda: control_plane.instance()["status"]["ready"])
 
@@ -317,3 +320,15 @@ def test_a_silent_agent_is_said_and_looked_for(with_guests: ControlPlane) -> Non
     status = with_guests.instance()["status"]
     assert "not been heard of" in status["message"]
     assert not status["ready"]
+
+
+def test_an_agent_that_never_registers_is_said_after_a_while(with_guests: ControlPlane) -> None:
+    instance_id = with_guests.put_instance()
+    with_guests.runner.start()
+    eventually(lambda: instance_id in with_guests.compute.tokens)
+    with with_guests.app.app_context():
+        assert notice_silence() == 0
+        with transaction() as session:
+            session.execute(update(Agent).values(bootstrap_expires_at=now() + timedelta(minutes=24)))
+        assert notice_silence() == 1
+    assert "not been heard of" in with_guests.instance()["status"]["message"]

@@ -16,6 +16,8 @@ import psutil
 import pytest
 import requests
 
+from control_plane.clouds.local.places import Places
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -133,6 +135,7 @@ class Serving:
                     check=True,
                     capture_output=True,
                 )
+        shutil.rmtree(Places.open(self.folder, None).run_root, ignore_errors=True)
         shutil.rmtree(self.folder)
 
 

@@ -232,3 +232,17 @@ def test_a_data_folder_that_the_engines_account_cannot_enter_is_named(serving: S
     assert refused.returncode == 1
     assert f"cannot enter {serving.folder}" in refused.stderr
     assert "chmod o+x" in refused.stderr
+
+
+def test_an_agent_that_does_not_stay_up_is_said_with_its_last_words(orders: Serving) -> None:
+    (agent,) = orders.agents()
+    (home,) = orders.folder.glob("instances/*/agent")
+    (home / "state.json").write_text("[]")  # no agent could go on with that folder in the way
+    (home / "agent.lock").unlink()
+    (home / "agent.lock").mkdir()
+    agent.kill()
+    message = eventually(lambda: orders.call("GET", "/instances/orders").json()["status"]["message"], 40)
+    assert "does not stay up" in message
+    assert "agent.lock" in message
+    (home / "agent.lock").rmdir()
+    orders.ready("/instances/orders", 60)

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import logging
 import os
 import shutil
 import signal
@@ -31,10 +30,9 @@ from guest_agent.engines.base import Account
 
 _STOP_SECONDS = 100
 _LEAVE_SECONDS = 10
+_STAY_SECONDS = 1
 _LOG_BYTES = 10 << 20
 _MIB = 1 << 20
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -133,18 +131,24 @@ def _agent(home: Path) -> psutil.Process | None:
 
 
 def _start(home: Path) -> None:
-    log_file = home / "agent.log"
-    if words := process.last_words(log_file):
-        log.debug("the agent in %s was started before; its last words: %s", home, words)
+    """Start the agent. Raises CloudError when it was started before and does not stay up now either."""
+    log_file, pid_file = home / "agent.log", home / "started.pid"
+    again = pid_file.exists()
     if log_file.exists() and log_file.stat().st_size > _LOG_BYTES:
         log_file.replace(home / "agent.log.1")
-    process.spawn(
+    agent = process.spawn(
         [sys.executable, "-m", "guest_agent", "run", "--home", home],
-        pid_file=home / "started.pid",
+        pid_file=pid_file,
         log=log_file,
         cwd=home,
         env=_environment(),
     )
+    if again:
+        with contextlib.suppress(psutil.TimeoutExpired):
+            agent.wait(_STAY_SECONDS)
+            if _agent(home) is None:
+                words = process.last_words(log_file).splitlines() or ["it said nothing"]
+                raise CloudError(f"The agent does not stay up: {words[-1]}")
 
 
 def _stop(home: Path) -> None:

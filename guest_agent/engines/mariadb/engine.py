@@ -69,14 +69,17 @@ class MariaDB(Engine):
     def prepare(self, engine: DesiredEngine, parameters: Mapping[str, str]) -> None:
         programs.refuse_root(self.home.account)
         programs.check_version(engine["version"], self.version())
-        for folder in (self.home.data, self.home.run):
-            programs.own_folder(folder, self.home.account)
-        if not (self._places.datadir / "mysql").exists():
-            self._initialise()
+        self.initialise()
         self._configuration.prepare(engine, parameters)
 
-    def _initialise(self) -> None:
+    @programs.engine_errors()
+    def initialise(self) -> None:
         """Make the data directory beside its place and move it there when it is whole."""
+        programs.refuse_root(self.home.account)
+        for folder in (self.home.data, self.home.run):
+            programs.own_folder(folder, self.home.account)
+        if (self._places.datadir / "mysql").exists():
+            return
         if self._places.datadir.exists() and any(self._places.datadir.iterdir()):
             raise EngineError(f"{self._places.datadir} holds something that is no MariaDB: move it away")
         new = self.home.data / "mariadb.new"

@@ -1,28 +1,18 @@
-"""PostgreSQL 15 and later."""
+"""PostgreSQL 15 and later.
+
+psycopg takes a fifth as long to load as initdb to run, so it is loaded while initdb runs: whatever
+imports it is imported inside the methods.
+"""
 
 import contextlib
 import os
-import signal
-import time
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
-
-import psutil
-import psycopg
+from typing import TYPE_CHECKING, ClassVar
 
 from guest_agent.engines.base import Engine, EngineError, Home
-from guest_agent.engines.postgresql import (
-    binaries,
-    catalogue,
-    cluster,
-    configuration,
-    databases,
-    files,
-    privileges,
-    users,
-)
-from guest_agent.engines.postgresql.admin import Admin, Connection, engine_errors
+from guest_agent.engines.postgresql import binaries, cluster, configuration, files
 from guest_agent.engines.postgresql.binaries import find_binaries
 from guest_agent.engines.postgresql.server import Server
 from guest_agent.protocol import (
@@ -35,11 +25,12 @@ from guest_agent.protocol import (
     SeenUser,
 )
 
+if TYPE_CHECKING:
+    from guest_agent.engines.postgresql.admin import Admin
+
 __all__ = ["PostgreSQL", "find_binaries"]
 
 _OLDEST = 15
-_RELOAD = 0.2
-"""Seconds in which a postmaster has read its files again."""
 
 
 class PostgreSQL(Engine):
@@ -49,16 +40,34 @@ class PostgreSQL(Engine):
 
     def __init__(self, home: Home) -> None:
         super().__init__(home)
-        self._admin = Admin(cluster.data_directory(home), home.run)
         self._server = Server(home)
         self._configuration = configuration.Configuration(home)
         self._binaries = home.binaries
 
-    def prepare(self, engine: DesiredEngine, parameters: Mapping[str, str]) -> None:
-        """Run initdb where there is no data yet, and write the configuration."""
+    @cached_property
+    def _admin(self) -> "Admin":
+        from guest_agent.engines.postgresql.admin import Admin
+
+        return Admin(cluster.data_directory(self.home), self.home.run)
+
+    def initialise(self) -> None:
+        """Run initdb where there is no data yet."""
+        self._refuse_root()
+        with files.file_errors():
+            if not cluster.cluster_version(self.home):
+                folder = self._find()
+                cluster.initialise(
+                    self.home, folder, binaries.read_version(folder), meanwhile=lambda: self._admin
+                )
+
+    def _refuse_root(self) -> None:
         if os.geteuid() == 0 and self.home.account is None:
             raise EngineError("PostgreSQL never runs as root; give the engine an account of its own")
-        with engine_errors():
+
+    def prepare(self, engine: DesiredEngine, parameters: Mapping[str, str]) -> None:
+        """Run initdb where there is no data yet, and write the configuration."""
+        self._refuse_root()
+        with files.file_errors():
             files.own_folder(self.home.run, self.home.account)
             made_by = cluster.cluster_version(self.home)
             wanted = binaries.major(engine["version"])
@@ -73,8 +82,7 @@ class PostgreSQL(Engine):
                     f"PostgreSQL {engine['version']} is wanted, {folder} has {version}; "
                     f"versions from {_OLDEST} on are supported"
                 )
-            if not made_by:
-                cluster.initialise(self.home, folder, version)
+            self.initialise()
             self._configuration.write(engine, parameters, folder)
 
     def _find(self, version: str | None = None) -> Path:
@@ -90,13 +98,13 @@ class PostgreSQL(Engine):
 
     def start(self, engine: DesiredEngine) -> None:
         """Start the postmaster unless it runs, and wait until it answers."""
-        with engine_errors():
+        with files.file_errors():
             self._server.start(self._find(engine["version"]), self._admin)
 
     def stop(self) -> None:
         """End all sessions, write a checkpoint, stop."""
         self._admin.close()
-        with engine_errors():
+        with files.file_errors():
             self._server.stop()
 
     def running(self) -> bool:
@@ -105,6 +113,8 @@ class PostgreSQL(Engine):
 
     def health(self) -> None:
         """Log in anew and select something."""
+        from guest_agent.engines.postgresql.admin import engine_errors
+
         with engine_errors(), self._admin.connect(timeout=3) as connection:
             connection.execute("SELECT 1")
 
@@ -114,6 +124,8 @@ class PostgreSQL(Engine):
 
     def catalogue(self) -> Catalogue:
         """The running engine's parameters, encodings and locales."""
+        from guest_agent.engines.postgresql import catalogue
+
         with self._admin.session() as connection:
             return catalogue.read(
                 connection, self.version(), configuration.FROM_FLAVOR, configuration.CHOSEN
@@ -123,50 +135,54 @@ class PostgreSQL(Engine):
         self, engine: DesiredEngine, parameters: Mapping[str, str]
     ) -> SeenConfiguration:
         """Write the files, reload when the engine has not read them yet, compare."""
+        from guest_agent.engines.postgresql.admin import engine_errors
+
         with engine_errors():
             refused = self._configuration.write(engine, parameters, self._find())
             self._server.trim_log()
             if not (postmaster := self._server.process()):
                 raise EngineError("PostgreSQL does not run")
-            with contextlib.closing(self._connect_past_drift(postmaster)) as connection:
+            with contextlib.closing(self._admin.connect_past_drift(postmaster)) as connection:
                 return self._configuration.apply(connection, postmaster, parameters, engine, refused)
-
-    def _connect_past_drift(self, postmaster: psutil.Process) -> Connection:
-        """A new connection knows what the postmaster has read; a kept one reads files itself.
-
-        Somebody's pg_hba.conf may have locked us out; ours has just been put in its place.
-        """
-        try:
-            return self._admin.connect()
-        except psycopg.OperationalError:
-            postmaster.send_signal(signal.SIGHUP)
-            time.sleep(_RELOAD)
-            return self._admin.connect()
 
     def databases(self) -> list[SeenDatabase]:
         """All databases but `postgres` and the templates."""
+        from guest_agent.engines.postgresql import databases
+
         return databases.seen(self._admin)
 
     def ensure_database(self, database: DesiredDatabase) -> str | None:
         """Create the database; put owner and PUBLIC's privileges right."""
+        from guest_agent.engines.postgresql import databases
+
         return databases.ensure(self._admin, database)
 
     def drop_database(self, name: str) -> str | None:
         """Drop the database with all that is in it and end its sessions."""
+        from guest_agent.engines.postgresql import databases
+
         return databases.drop(self._admin, name)
 
     def users(self) -> list[SeenUser]:
         """All login roles but coffret_admin, with every privilege they have on any object."""
+        from guest_agent.engines.postgresql import privileges
+
         return privileges.seen(self._admin)
 
     def ensure_user(self, user: DesiredUser) -> str | None:
         """Create the role; put verifier, attributes and memberships right."""
+        from guest_agent.engines.postgresql import users
+
         return users.ensure(self._admin, user)
 
     def ensure_grants(self, user: DesiredUser) -> str | None:
         """Grant what is missing and revoke what is too much, in all databases."""
+        from guest_agent.engines.postgresql import privileges
+
         return privileges.ensure(self._admin, user)
 
     def drop_user(self, name: str, host: str) -> str | None:
         """Drop the role; what it owns goes to its database's owner, or to coffret_admin."""
+        from guest_agent.engines.postgresql import users
+
         return users.drop(self._admin, name)

@@ -1,19 +1,23 @@
 """The agent's own connections: over the socket, as `coffret_admin`, by peer authentication."""
 
 import contextlib
+import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 
 from guest_agent.engines.base import EngineError
-
-ADMIN = "coffret_admin"
-ADMIN_DATABASE = "postgres"
-OWN_DATABASES = frozenset({"postgres", "template0", "template1"})
+from guest_agent.engines.postgresql.files import file_errors
+from guest_agent.engines.postgresql.names import ADMIN, ADMIN_DATABASE
 
 Connection = psycopg.Connection[tuple[Any, ...]]
+
+_RELOAD = 0.2
+"""Seconds in which a postmaster has read its files again."""
 
 # A database's owner may SET anything for its database: the search path comes first, so that no
 # function or operator of a user is ever run by the superuser. Nothing of ours is logged: verifiers.
@@ -38,14 +42,10 @@ SET lock_timeout = '10s'
 def engine_errors() -> Iterator[None]:
     """What PostgreSQL, the driver or the file system says, as EngineError in its own words."""
     try:
-        yield
+        with file_errors():
+            yield
     except psycopg.Error as error:
         raise EngineError(said(error)) from error
-    except OSError as error:
-        where = f": {error.filename}" if error.filename else ""
-        raise EngineError(f"{error.strerror or error}{where}") from error
-    except UnicodeError as error:
-        raise EngineError(str(error)) from error
 
 
 def said(error: psycopg.Error) -> str:
@@ -93,6 +93,27 @@ class Admin:
             connection.close()
             raise
         return connection
+
+    def answered(self) -> bool:
+        """Whether the engine lets us in."""
+        with engine_errors():
+            try:
+                self.connect().close()
+            except psycopg.OperationalError:
+                return False
+            return True
+
+    def connect_past_drift(self, postmaster: psutil.Process) -> Connection:
+        """A new connection knows what the postmaster has read; a kept one reads files itself.
+
+        Somebody's pg_hba.conf may have locked us out; ours has just been put in its place.
+        """
+        try:
+            return self.connect()
+        except psycopg.OperationalError:
+            postmaster.send_signal(signal.SIGHUP)
+            time.sleep(_RELOAD)
+            return self.connect()
 
     @contextlib.contextmanager
     def session(self, database: str | None = None) -> Iterator[Connection]:

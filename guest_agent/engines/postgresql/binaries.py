@@ -1,5 +1,6 @@
 """Where PostgreSQL's programs are."""
 
+import functools
 import importlib.util
 import re
 import shutil
@@ -36,7 +37,16 @@ def _places() -> Iterator[Path]:
 
 
 def read_version(folder: Path) -> str:
-    """The version of the binaries in `folder`, such as `18.6`."""
+    """The version of the binaries in `folder`, such as `18.6`; asked once for each state of the file."""
+    try:
+        changed = (folder / "postgres").stat().st_mtime_ns
+    except OSError as error:
+        raise EngineError(f"{folder / 'postgres'} cannot be run: {error}") from error
+    return _read_version(folder, changed)
+
+
+@functools.lru_cache(maxsize=16)
+def _read_version(folder: Path, _changed: int) -> str:
     try:
         answer = subprocess.run(
             [folder / "postgres", "--version"], capture_output=True, text=True, check=True

@@ -5,13 +5,13 @@ import pwd
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from guest_agent.engines.base import Account, EngineError, Home
-from guest_agent.engines.postgresql.admin import ADMIN, OWN_DATABASES
 from guest_agent.engines.postgresql.binaries import major
 from guest_agent.engines.postgresql.files import own_folder
+from guest_agent.engines.postgresql.names import ADMIN, OWN_DATABASES
 
 _UNFINISHED = "pgdata.new-"
 
@@ -51,8 +51,13 @@ def cluster_version(home: Home) -> str | None:
         return None
 
 
-def initialise(home: Home, binaries: Path, version: str) -> None:
-    """Run initdb beside the final place and move the result there; killed, it is done again."""
+def initialise(
+    home: Home, binaries: Path, version: str, meanwhile: Callable[[], object] = lambda: None
+) -> None:
+    """Run initdb beside the final place and move the result there; killed, it is done again.
+
+    `meanwhile` is called while it runs.
+    """
     own_folder(home.data, home.account)
     for left in home.data.glob(f"{_UNFINISHED}*"):
         shutil.rmtree(left, ignore_errors=True)  # an orphaned initdb may still write there
@@ -76,19 +81,23 @@ def initialise(home: Home, binaries: Path, version: str) -> None:
                 "--auth-host=scram-sha-256",
                 "--no-instructions",
             ],
+            meanwhile,
         )
         place.rename(data_directory(home))
     finally:
         shutil.rmtree(place, ignore_errors=True)
 
 
-def run_as_account(home: Home, command: Sequence[str | Path]) -> None:
+def run_as_account(
+    home: Home, command: Sequence[str | Path], meanwhile: Callable[[], object] = lambda: None
+) -> None:
     """Run one of PostgreSQL's programs to its end; EngineError when it fails."""
     account = home.account
-    done = subprocess.run(
+    with subprocess.Popen(
         [str(part) for part in command],
         stdin=subprocess.DEVNULL,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
         errors="replace",
         cwd=home.data,
@@ -96,9 +105,11 @@ def run_as_account(home: Home, command: Sequence[str | Path]) -> None:
         user=account.uid if account else None,
         group=account.gid if account else None,
         extra_groups=[] if account else None,
-    )
-    if done.returncode:
-        words = (done.stderr or done.stdout).strip()
+    ) as running:
+        meanwhile()
+        output, errors = running.communicate()
+    if running.returncode:
+        words = (errors or output).strip()
         raise EngineError(f"{Path(command[0]).name} failed: {words}")
 
 

@@ -5,14 +5,17 @@ import signal
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 
 from guest_agent.engines.base import EngineError, Home
 from guest_agent.engines.postgresql import cluster, files
-from guest_agent.engines.postgresql.admin import Connection
 from guest_agent.engines.postgresql.ownership import OWNED
 from guest_agent.protocol import DesiredEngine, PendingParameter, SeenConfiguration
+
+if TYPE_CHECKING:
+    from guest_agent.engines.postgresql.admin import Connection
 
 _NOTE = "# Written by Coffret's agent; changes made here by hand are undone.\n"
 _MAIN = _NOTE + "include 'coffret.conf'\ninclude 'parameters.conf'\n"
@@ -164,7 +167,7 @@ class Configuration:
 
     def apply(
         self,
-        connection: Connection,
+        connection: "Connection",
         postmaster: psutil.Process,
         parameters: Mapping[str, str],
         engine: DesiredEngine,
@@ -200,7 +203,7 @@ class Configuration:
             changed=changed,
         )
 
-    def _reload(self, connection: Connection, postmaster: psutil.Process) -> list[str]:
+    def _reload(self, connection: "Connection", postmaster: psutil.Process) -> list[str]:
         """Have the newest files read; a killed agent may have written without asking for it.
 
         Returns the names of the parameters that run with another value now.
@@ -222,14 +225,14 @@ class Configuration:
         return sorted(name for name, value in _running(connection) - before)
 
 
-def _loaded_since(connection: Connection, moment: float) -> bool:
+def _loaded_since(connection: "Connection", moment: float) -> bool:
     row = connection.execute(
         "SELECT extract(epoch FROM pg_conf_load_time())::float8 >= %s", [moment]
     ).fetchone()
     return bool(row and row[0])
 
 
-def _running(connection: Connection) -> set[tuple[str, str]]:
+def _running(connection: "Connection") -> set[tuple[str, str]]:
     """Configured values in use; `setting` would be what this session has set for itself."""
     return set(connection.execute("SELECT name, reset_val FROM pg_settings").fetchall())
 

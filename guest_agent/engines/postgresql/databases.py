@@ -5,13 +5,8 @@ import re
 from psycopg import sql
 
 from guest_agent.engines.base import EngineError
-from guest_agent.engines.postgresql.admin import (
-    ADMIN,
-    OWN_DATABASES,
-    Admin,
-    Connection,
-    check_name,
-)
+from guest_agent.engines.postgresql.admin import Admin, Connection, check_name
+from guest_agent.engines.postgresql.names import ADMIN, OWN_DATABASES
 from guest_agent.protocol import DesiredDatabase, SeenDatabase
 
 _DEFAULT_ENCODING = "UTF8"

@@ -1,10 +1,24 @@
 """Files written whole or not at all, for the engine's account alone."""
 
+import contextlib
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
-from guest_agent.engines.base import Account
+from guest_agent.engines.base import Account, EngineError
+
+
+@contextlib.contextmanager
+def file_errors() -> Iterator[None]:
+    """What the file system says as EngineError in its own words."""
+    try:
+        yield
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        raise EngineError(f"{error.strerror or error}{where}") from error
+    except UnicodeError as error:
+        raise EngineError(str(error)) from error
 
 
 def write(path: Path, text: str, account: Account | None) -> bool:

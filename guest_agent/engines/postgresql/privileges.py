@@ -8,7 +8,8 @@ from psycopg import sql
 
 from guest_agent.engines.base import EngineError
 from guest_agent.engines.postgresql import grants, users
-from guest_agent.engines.postgresql.admin import ADMIN, OWN_DATABASES, Admin, Connection
+from guest_agent.engines.postgresql.admin import Admin, Connection
+from guest_agent.engines.postgresql.names import ADMIN, OWN_DATABASES
 from guest_agent.protocol import DesiredUser, SeenUser
 
 _BATCH = 500

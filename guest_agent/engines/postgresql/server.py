@@ -7,14 +7,16 @@ import shutil
 import signal
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
-import psycopg
 
 from guest_agent import process
 from guest_agent.engines.base import EngineError, Home
 from guest_agent.engines.postgresql import cluster, files
-from guest_agent.engines.postgresql.admin import Admin
+
+if TYPE_CHECKING:
+    from guest_agent.engines.postgresql.admin import Admin
 
 _START_PATIENCE = 60.0
 """Seconds until the postmaster has its sockets; recovery after that takes what it takes."""
@@ -62,7 +64,7 @@ class Server:
         except (OSError, psutil.Error):
             return False
 
-    def start(self, binaries: Path, admin: Admin) -> None:
+    def start(self, binaries: Path, admin: "Admin") -> None:
         """Start it unless it runs, and wait until it answers."""
         offset = self._log_size()
         if (running := self.process()) is None:
@@ -81,16 +83,14 @@ class Server:
             )
         self._wait(running, admin, offset)
 
-    def _wait(self, postmaster: psutil.Process, admin: Admin, offset: int) -> None:
+    def _wait(self, postmaster: psutil.Process, admin: "Admin", offset: int) -> None:
         deadline = time.monotonic() + _START_PATIENCE
         while True:
             if self.process() != postmaster:
                 raise EngineError(f"PostgreSQL did not start: {self._last_words(offset)}")
             status = self._status(postmaster)
-            if status == "ready":
-                with contextlib.suppress(psycopg.OperationalError):
-                    admin.connect().close()
-                    return
+            if status == "ready" and admin.answered():
+                return
             if status is None and time.monotonic() > deadline:
                 raise EngineError(
                     f"PostgreSQL did not answer in {_START_PATIENCE:.0f} s: {self._last_words(offset)}"

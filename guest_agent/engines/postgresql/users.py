@@ -5,13 +5,8 @@ import re
 from psycopg import sql
 
 from guest_agent.engines.base import EngineError
-from guest_agent.engines.postgresql.admin import (
-    ADMIN,
-    ADMIN_DATABASE,
-    Admin,
-    Connection,
-    check_name,
-)
+from guest_agent.engines.postgresql.admin import Admin, Connection, check_name
+from guest_agent.engines.postgresql.names import ADMIN, ADMIN_DATABASE
 from guest_agent.protocol import DesiredUser
 
 _VERIFIER = re.compile(r"SCRAM-SHA-256\$[0-9]{1,9}:[A-Za-z0-9+/=]+\$[A-Za-z0-9+/=]+:[A-Za-z0-9+/=]+")

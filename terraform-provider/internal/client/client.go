@@ -32,6 +32,7 @@ type Client struct {
 	token     string
 	userAgent string
 	http      *http.Client
+	insides   insides
 }
 
 // Object is a JSON object; its numbers are json.Number.
@@ -59,12 +60,13 @@ func (c *Client) Get(ctx context.Context, path string) (Object, error) {
 	return c.do(ctx, http.MethodGet, path, nil, nil)
 }
 
-// Put creates or replaces a resource and returns it.
-func (c *Client) Put(ctx context.Context, path string, body Object) (Object, error) {
-	return c.do(ctx, http.MethodPut, path, body, nil)
+// Replace changes a resource to what the body says and returns it. A Problem with status 412 says that
+// there is none; without If-Match the API would make one, named as the path ends.
+func (c *Client) Replace(ctx context.Context, path string, body Object) (Object, error) {
+	return c.do(ctx, http.MethodPut, path, body, http.Header{"If-Match": {"*"}})
 }
 
-// Create is Put for a name that must be free: a Problem with status 412 says that it is not.
+// Create makes a resource and returns it. A Problem with status 412 says that the name is taken.
 func (c *Client) Create(ctx context.Context, path string, body Object) (Object, error) {
 	return c.do(ctx, http.MethodPut, path, body, http.Header{"If-None-Match": {"*"}})
 }
@@ -120,17 +122,22 @@ func (c *Client) do(
 			return nil, fmt.Errorf("writing the body of %s %s: %w", method, path, err)
 		}
 	}
+	if writes(method) {
+		defer c.insides.forget()
+	}
 	unanswered := false
 	for attempt := 1; ; attempt++ {
 		answer, err := c.once(ctx, method, path, content, header)
 		if err == nil {
 			return answer, nil
 		}
-		if problem := AsProblem(err); problem != nil {
+		problem := AsProblem(err)
+		if problem != nil {
 			problem.Unsure = unanswered
-		} else if ctx.Err() == nil {
-			unanswered = true
 		}
+		// A gateway that lost its upstream does not know either.
+		unanswered = unanswered || problem == nil || problem.Status == http.StatusBadGateway ||
+			problem.Status == http.StatusGatewayTimeout
 		pause, again := pauseBeforeRetry(method, err, attempt)
 		if !again || ctx.Err() != nil {
 			return nil, err
@@ -185,20 +192,16 @@ func (c *Client) once(
 func pauseBeforeRetry(method string, err error, attempt int) (time.Duration, bool) {
 	problem := AsProblem(err)
 	if problem == nil {
-		var unreachable *Unreachable
-		return backoff(attempt), errors.As(err, &unreachable) && attempt < attempts
+		return backoff(attempt), IsPassing(err) && attempt < attempts
 	}
 	pause := max(problem.RetryAfter, backoff(attempt))
-	switch problem.Status {
-	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable:
-		return pause, attempt < attempts
-	case http.StatusConflict:
+	if problem.Status == http.StatusConflict {
 		// Something is in the way that goes away: the name is being deleted, a group is being
 		// detached. The context says how long that may take.
 		inUse := method == http.MethodDelete && problem.Code == "in_use"
 		return pause, problem.RetryAfter > 0 || inUse
 	}
-	return 0, false
+	return pause, isBusy(problem.Status) && attempt < attempts
 }
 
 func backoff(attempt int) time.Duration {

@@ -77,6 +77,18 @@ func IsNotFound(err error) bool {
 	return problem != nil && problem.Status == http.StatusNotFound && problem.Code == "not_found"
 }
 
+// IsPassing says whether err speaks of the way to the control plane, not of what was asked.
+func IsPassing(err error) bool {
+	var unreachable *Unreachable
+	problem := AsProblem(err)
+	return errors.As(err, &unreachable) || (problem != nil && isBusy(problem.Status))
+}
+
+func isBusy(status int) bool {
+	return status == http.StatusTooManyRequests || status == http.StatusBadGateway ||
+		status == http.StatusServiceUnavailable || status == http.StatusGatewayTimeout
+}
+
 func problemOf(method, path string, response *http.Response, text []byte) *Problem {
 	problem := &Problem{}
 	if err := json.Unmarshal(text, problem); err != nil || problem.Code == "" {

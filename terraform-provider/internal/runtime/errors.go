@@ -21,6 +21,9 @@ type nameTaken struct {
 }
 
 func (n *nameTaken) Error() string {
+	if n.problem.ID == "" { // in the engine, but in nobody's care
+		return sentence(n.problem) + n.problem.Origin()
+	}
 	return fmt.Sprintf("The name %q is taken by the %s with the id %s. Choose another name, or take over"+
 		" the existing one by adding this to the configuration (NAME being the resource's name there):\n\n"+
 		"import {\n  to = coffret_%s.NAME\n  id = %q\n}%s",
@@ -54,6 +57,12 @@ func (r *Resource) report(diags *diag.Diagnostics, doing string, err error) {
 		return
 	}
 	problem := client.AsProblem(err)
+	if doing == "delete" && problem != nil && problem.Code == "in_use" {
+		diags.AddError(summary, sentence(err)+"\n\nIf this very apply is to end the use, Terraform deletes first"+
+			" and changes later. Let it do so the other way round: give the "+r.facts.title()+
+			" `lifecycle { create_before_destroy = true }`, apply, and only then remove it.")
+		return
+	}
 	if problem == nil || len(problem.Errors) == 0 {
 		diags.AddError(summary, sentence(err))
 		return

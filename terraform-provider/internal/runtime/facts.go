@@ -28,6 +28,10 @@ type Facts struct {
 	Timeout time.Duration
 	// EventsOf is the attribute that names the instance whose events explain an error; may be empty.
 	EventsOf string
+	// Around is the path that reads the parent with all that is inside it, and Among the name of the
+	// list there that has this resource; empty when the API has no such thing.
+	Around string
+	Among  string
 }
 
 // Field ties an attribute to its place in the API's JSON.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 
@@ -97,7 +96,7 @@ func (r *Resource) Create(
 
 func (r *Resource) Read(ctx context.Context, req resource.ReadRequest, resp *resource.ReadResponse) {
 	prior := attributesOf(req.State.Raw)
-	document, err := r.client.Get(ctx, r.facts.byID(prior))
+	document, err := r.read(ctx, prior)
 	if client.IsNotFound(err) {
 		if text(prior["id"]) == "" {
 			r.report(&resp.Diagnostics, "import", err)
@@ -122,6 +121,14 @@ func (r *Resource) Read(ctx context.Context, req resource.ReadRequest, resp *res
 	resp.State.Raw = tftypes.NewValue(kind, made)
 }
 
+func (r *Resource) read(ctx context.Context, prior values) (client.Object, error) {
+	here, id := r.facts.byID(prior), text(prior["id"])
+	if r.facts.Around == "" || id == "" {
+		return r.client.Get(ctx, here)
+	}
+	return r.client.GetInside(ctx, here, r.facts.at(r.facts.Around, prior), r.facts.Among, id)
+}
+
 func (r *Resource) Update(
 	ctx context.Context, req resource.UpdateRequest, resp *resource.UpdateResponse,
 ) {
@@ -138,7 +145,11 @@ func (r *Resource) Update(
 		here[name] = value
 	}
 	here["id"] = prior["id"]
-	document, err := r.client.Put(ctx, r.facts.byID(here), body)
+	document, err := r.client.Replace(ctx, r.facts.byID(here), body)
+	if problem := client.AsProblem(err); problem != nil && problem.Status == http.StatusPreconditionFailed {
+		err = fmt.Errorf("there is no such %s any more: it was deleted since the plan was made, or what it is"+
+			" inside of has become another one. Plan again.%s", r.facts.title(), problem.Origin())
+	}
 	if err != nil {
 		r.report(&resp.Diagnostics, "update", err)
 		return
@@ -236,7 +247,7 @@ func (r *Resource) save(ctx context.Context, document client.Object, plan values
 
 // waitAndSave waits until the resource is ready and saves it again. An ERROR of the control plane is an
 // error; the end of Terraform's own patience is a warning, since the work goes on
-// (docs/decisions/terraform-waiting.md).
+// (docs/decisions/0005-terraform-waiting.md).
 func (r *Resource) waitAndSave(
 	ctx context.Context, doing string, document client.Object, made, plan values, w written,
 ) {
@@ -247,7 +258,7 @@ func (r *Resource) waitAndSave(
 	if document != nil {
 		r.save(ctx, document, plan, w)
 	}
-	if errors.Is(err, context.DeadlineExceeded) {
+	if ctx.Err() != nil { // timed out, or the user interrupted Terraform
 		r.warnUnready(w.diags, doing, made, document)
 		return
 	}

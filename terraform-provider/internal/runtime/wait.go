@@ -56,10 +56,14 @@ func (r *Resource) waitUntilReady(
 			return document, ctx.Err()
 		}
 		newer, err := r.client.Get(ctx, r.facts.byID(attributes)+parked)
-		if err != nil {
+		switch {
+		case err == nil:
+			document = newer
+		case ctx.Err() != nil:
+			return document, ctx.Err()
+		case !client.IsPassing(err): // a control plane that is being restarted is waited for
 			return document, err
 		}
-		document = newer
 	}
 }
 
@@ -71,11 +75,10 @@ func (r *Resource) waitUntilGone(ctx context.Context, path string, document clie
 		if client.IsNotFound(err) {
 			return nil
 		}
-		if err != nil && ctx.Err() == nil {
-			return err
-		}
 		if err == nil {
 			document = newer
+		} else if ctx.Err() == nil && !client.IsPassing(err) {
+			return err
 		}
 	}
 	message := messageOf(document)

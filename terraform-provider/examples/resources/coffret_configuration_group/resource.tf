@@ -8,4 +8,8 @@ resource "coffret_configuration_group" "example" {
     max_connections = "200"
     work_mem        = "16MB"
   }
+
+  lifecycle {
+    create_before_destroy = true # detach instances before the group is deleted, in one apply
+  }
 }

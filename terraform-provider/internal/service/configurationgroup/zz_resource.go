@@ -28,7 +28,7 @@ func NewResource() resource.Resource {
 		Type:    "configuration_group",
 		Path:    "/v1/configuration-groups/{name}",
 		Key:     "name",
-		Timeout: 10 * time.Minute,
+		Timeout: 2 * time.Minute,
 		Fields: []runtime.Field{
 			{Attr: "id", JSON: []string{"id"}},
 			{Attr: "generation", JSON: []string{"generation"}},
@@ -78,6 +78,9 @@ func NewResource() resource.Resource {
 			"version": schema.StringAttribute{
 				MarkdownDescription: "Datastore version or the beginning of one. Null: the default. A change makes a new resource.",
 				Optional:            true,
+				Validators: []validator.String{
+					stringvalidator.UTF8LengthBetween(1, 255),
+				},
 				PlanModifiers: []planmodifier.String{
 					stringplanmodifier.RequiresReplace(),
 				},

@@ -24,7 +24,7 @@ func NewResource() resource.Resource {
 		Type:    "datastore",
 		Path:    "/v1/datastores/{name}",
 		Key:     "name",
-		Timeout: 10 * time.Minute,
+		Timeout: 2 * time.Minute,
 		Fields: []runtime.Field{
 			{Attr: "id", JSON: []string{"id"}},
 			{Attr: "generation", JSON: []string{"generation"}},
@@ -84,6 +84,9 @@ func NewResource() resource.Resource {
 			"default_version": schema.StringAttribute{
 				MarkdownDescription: "Version of new instances that name none. Null: the newest.",
 				Optional:            true,
+				Validators: []validator.String{
+					stringvalidator.UTF8LengthBetween(1, 255),
+				},
 			},
 		},
 	})

@@ -29,7 +29,7 @@ func NewResource() resource.Resource {
 		Path:    "/v1/datastores/{datastore}/versions/{name}",
 		Parents: []string{"datastore"},
 		Key:     "name",
-		Timeout: 10 * time.Minute,
+		Timeout: 2 * time.Minute,
 		Fields: []runtime.Field{
 			{Attr: "id", JSON: []string{"id"}},
 			{Attr: "generation", JSON: []string{"generation"}},
@@ -102,6 +102,7 @@ func NewResource() resource.Resource {
 				Default:             listdefault.StaticValue(types.ListValueMust(types.StringType, []attr.Value{})),
 				ElementType:         types.StringType,
 				Validators: []validator.List{
+					listvalidator.SizeAtMost(1000),
 					listvalidator.ValueStringsAre(stringvalidator.UTF8LengthBetween(1, 255)),
 				},
 			},

@@ -100,6 +100,9 @@ func NewResource() resource.Resource {
 			"version": schema.StringAttribute{
 				MarkdownDescription: "Datastore version or the beginning of one (`18`). Null: the default.",
 				Optional:            true,
+				Validators: []validator.String{
+					stringvalidator.UTF8LengthBetween(1, 255),
+				},
 			},
 			"flavor": schema.StringAttribute{
 				MarkdownDescription: "Name or id of the flavor.",
@@ -135,10 +138,16 @@ func NewResource() resource.Resource {
 					"network_id": schema.StringAttribute{
 						MarkdownDescription: "Neutron network.",
 						Optional:            true,
+						Validators: []validator.String{
+							stringvalidator.UTF8LengthBetween(1, 255),
+						},
 					},
 					"subnet_id": schema.StringAttribute{
 						MarkdownDescription: "Neutron subnet.",
 						Optional:            true,
+						Validators: []validator.String{
+							stringvalidator.UTF8LengthBetween(1, 255),
+						},
 					},
 					"ip_address": schema.StringAttribute{
 						MarkdownDescription: "Fixed address.",
@@ -180,6 +189,9 @@ func NewResource() resource.Resource {
 			"availability_zone": schema.StringAttribute{
 				MarkdownDescription: "Nova availability zone. Null: any. A change makes a new resource.",
 				Optional:            true,
+				Validators: []validator.String{
+					stringvalidator.UTF8LengthBetween(1, 255),
+				},
 				PlanModifiers: []planmodifier.String{
 					stringplanmodifier.RequiresReplace(),
 				},

@@ -31,6 +31,8 @@ func NewResource() resource.Resource {
 		Waits:    true,
 		Timeout:  10 * time.Minute,
 		EventsOf: "instance",
+		Around:   "/v1/instances/{instance}?include=databases,users",
+		Among:    "users",
 		Fields: []runtime.Field{
 			{Attr: "id", JSON: []string{"id"}},
 			{Attr: "generation", JSON: []string{"generation"}},

@@ -1,0 +1,89 @@
+"""plan.noop: a plan that finds nothing to do over 1,000 resources: 100 instances, 450 databases, 450 users.
+
+Measured: `terraform plan` on the noop cloud, after `terraform apply` has made all of them.
+
+Floor: `terraform plan -refresh=false`, which reads nothing but its own state.
+"""
+
+import os
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from bench.figure import Figure, in_turns
+from bench.service import Service, serving
+from scripts.quickstart import write_terraformrc
+
+ROUNDS = 5
+MOST = 1.5
+_CONFIGURATION = """
+terraform {
+  required_providers {
+    coffret = { source = "registry.terraform.io/coffret/coffret" }
+  }
+}
+
+resource "coffret_instance" "all" {
+  count     = 100
+  name      = "pg-${count.index}"
+  datastore = "postgresql"
+  flavor    = "db.small"
+  volume    = { size = 1 }
+}
+
+resource "coffret_database" "all" {
+  count    = 450
+  instance = coffret_instance.all[count.index % 100].name
+  name     = "db_${count.index}"
+}
+
+resource "coffret_user" "all" {
+  count               = 450
+  instance            = coffret_instance.all[count.index % 100].name
+  name                = "user_${count.index}"
+  password_wo         = "a-password-of-the-bench"
+  password_wo_version = 1
+  grants              = [{ database = coffret_database.all[count.index].name, privileges = ["ALL"] }]
+}
+"""
+
+
+def measure() -> Figure:
+    with serving("noop") as service, tempfile.TemporaryDirectory(prefix="coffret-plan-") as name:
+        folder = Path(name)
+        (folder / "main.tf").write_text(_CONFIGURATION)
+        write_terraformrc(folder / "terraformrc")
+        _terraform(folder, service, "init")
+        _terraform(folder, service, "apply", "-auto-approve")
+        plan = ("plan", "-detailed-exitcode", "-lock=false")  # exit code 2: something to do
+        value, floor = in_turns(
+            ROUNDS,
+            lambda: _terraform(folder, service, *plan),
+            lambda: _terraform(folder, service, *plan, "-refresh=false"),
+        )
+    return Figure("plan.noop", value, "s", floor, value / floor <= MOST, f"ratio at most {MOST}")
+
+
+def _terraform(folder: Path, service: Service, command: str, *options: str) -> float:
+    """Seconds that the command takes. Raises RuntimeError with what it said when it fails."""
+    began = time.perf_counter()
+    done = subprocess.run(
+        ["terraform", command, "-input=false", "-no-color", *options],
+        cwd=folder,
+        env=os.environ
+        | {
+            "COFFRET_ENDPOINT": service.url,
+            "COFFRET_TOKEN": service.token,
+            "TF_CLI_CONFIG_FILE": str(folder / "terraformrc"),
+        },
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    took = time.perf_counter() - began
+    if done.returncode:
+        raise RuntimeError(f"terraform {command} ended with {done.returncode}:\n{done.stdout[-4000:]}")
+    return took

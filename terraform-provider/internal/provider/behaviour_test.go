@@ -1,0 +1,331 @@
+package provider
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/hashicorp/terraform-plugin-framework/providerserver"
+	"github.com/hashicorp/terraform-plugin-go/tfprotov6"
+	"github.com/hashicorp/terraform-plugin-go/tftypes"
+)
+
+// controlPlane is a control plane of one instance, whose answers each test scripts.
+type controlPlane struct {
+	sync.Mutex
+	put, get http.HandlerFunc
+	asked    []string
+}
+
+func (c *controlPlane) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c.Lock()
+	defer c.Unlock()
+	c.asked = append(c.asked, r.Method+" "+r.URL.Path)
+	switch {
+	case r.URL.Path == "/v1/events":
+		fmt.Fprint(w, `{"items": [{"created_at": "12:00", "message": "The engine did not start."}], "links": []}`)
+	case r.Method == http.MethodPut:
+		c.put(w, r)
+	default:
+		c.get(w, r)
+	}
+}
+
+func instanceIn(phase, message string) map[string]any {
+	return map[string]any{
+		"id": "the-id", "name": "orders-db", "generation": 1, "created_at": "2026-01-01T00:00:00Z",
+		"datastore": "postgresql", "version": nil, "flavor": "db.small",
+		"volume": map[string]any{"size": 1, "type": nil}, "network": nil,
+		"access":            map[string]any{"is_public": false, "allowed_cidrs": nil},
+		"availability_zone": nil, "configuration_group": nil, "restart_policy": "manual",
+		"deletion_protection": false, "labels": map[string]any{},
+		"status": map[string]any{
+			"phase": phase, "ready": phase == "ACTIVE", "message": message, "endpoints": []any{},
+			"pending_changes": []any{},
+		},
+	}
+}
+
+func sends(status int, body any) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(status)
+		_ = json.NewEncoder(w).Encode(body)
+	}
+}
+
+// then sends one answer after the other, the last one for ever.
+func then(script ...http.HandlerFunc) http.HandlerFunc {
+	asked := 0
+	return func(w http.ResponseWriter, r *http.Request) {
+		step := script[min(asked, len(script)-1)]
+		asked++
+		step(w, r)
+	}
+}
+
+func problem(status int, code string) http.HandlerFunc {
+	return sends(status, map[string]any{"code": code, "detail": "A sentence.", "id": "another-id"})
+}
+
+func hangUp(w http.ResponseWriter, _ *http.Request) {
+	if connection, _, err := w.(http.Hijacker).Hijack(); err == nil {
+		connection.Close()
+	}
+}
+
+type server struct {
+	tfprotov6.ProviderServer
+	t    *testing.T
+	kind tftypes.Object
+}
+
+func serve(t *testing.T, c *controlPlane) server {
+	t.Helper()
+	web := httptest.NewServer(c)
+	t.Cleanup(web.Close)
+	t.Setenv(endpointVariable, web.URL)
+	t.Setenv(tokenVariable, "a-token")
+	s := server{providerserver.NewProtocol6(New("test")())(), t, tftypes.Object{}}
+	schemas, err := s.GetProviderSchema(context.Background(), &tfprotov6.GetProviderSchemaRequest{})
+	check(t, err)
+	s.kind = schemas.ResourceSchemas["coffret_instance"].ValueType().(tftypes.Object)
+	settings := schemas.Provider.ValueType()
+	empty := tftypes.NewValue(settings, map[string]tftypes.Value{
+		"endpoint": tftypes.NewValue(tftypes.String, nil), "token": tftypes.NewValue(tftypes.String, nil),
+	})
+	config, err := tfprotov6.NewDynamicValue(settings, empty)
+	check(t, err)
+	_, err = s.ConfigureProvider(context.Background(), &tfprotov6.ConfigureProviderRequest{Config: &config})
+	check(t, err)
+	return s
+}
+
+func check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (s server) dynamic(value tftypes.Value) *tfprotov6.DynamicValue {
+	s.t.Helper()
+	made, err := tfprotov6.NewDynamicValue(s.kind, value)
+	check(s.t, err)
+	return &made
+}
+
+// create plans and applies a new instance with a timeout; it returns the state and what was said.
+func (s server) create(timeout string) (map[string]tftypes.Value, []*tfprotov6.Diagnostic) {
+	s.t.Helper()
+	attributes := map[string]tftypes.Value{}
+	for name, kind := range s.kind.AttributeTypes {
+		attributes[name] = tftypes.NewValue(kind, nil)
+	}
+	volume, limits := s.kind.AttributeTypes["volume"], s.kind.AttributeTypes["timeouts"]
+	text := func(value any) tftypes.Value { return tftypes.NewValue(tftypes.String, value) }
+	attributes["name"], attributes["datastore"], attributes["flavor"] = text("orders-db"), text("postgresql"), text("db.small")
+	attributes["volume"] = tftypes.NewValue(volume, map[string]tftypes.Value{
+		"size": tftypes.NewValue(tftypes.Number, 1), "type": text(nil),
+	})
+	attributes["timeouts"] = tftypes.NewValue(limits, map[string]tftypes.Value{
+		"create": text(timeout), "update": text(nil), "delete": text(nil),
+	})
+	config := s.dynamic(tftypes.NewValue(s.kind, attributes))
+	nothing := s.dynamic(tftypes.NewValue(s.kind, nil))
+	planned, err := s.PlanResourceChange(context.Background(), &tfprotov6.PlanResourceChangeRequest{
+		TypeName: "coffret_instance", PriorState: nothing, ProposedNewState: config, Config: config,
+	})
+	check(s.t, err)
+	applied, err := s.ApplyResourceChange(context.Background(), &tfprotov6.ApplyResourceChangeRequest{
+		TypeName: "coffret_instance", PriorState: nothing, PlannedState: planned.PlannedState, Config: config,
+		PlannedPrivate: planned.PlannedPrivate,
+	})
+	check(s.t, err)
+	return s.open(applied.NewState), append(planned.Diagnostics, applied.Diagnostics...)
+}
+
+func (s server) open(state *tfprotov6.DynamicValue) map[string]tftypes.Value {
+	s.t.Helper()
+	value, err := state.Unmarshal(s.kind)
+	check(s.t, err)
+	if value.IsNull() {
+		return nil
+	}
+	attributes := map[string]tftypes.Value{}
+	check(s.t, value.As(&attributes))
+	return attributes
+}
+
+func said(diagnostics []*tfprotov6.Diagnostic, severity tfprotov6.DiagnosticSeverity) string {
+	var texts []string
+	for _, diagnostic := range diagnostics {
+		if diagnostic.Severity == severity {
+			texts = append(texts, diagnostic.Summary+": "+diagnostic.Detail)
+		}
+	}
+	return strings.Join(texts, "\n")
+}
+
+func has(t *testing.T, text string, parts ...string) {
+	t.Helper()
+	for _, part := range parts {
+		if !strings.Contains(text, part) {
+			t.Errorf("%q does not say %q", text, part)
+		}
+	}
+}
+
+func isText(t *testing.T, value tftypes.Value, want string) {
+	t.Helper()
+	if !value.Equal(tftypes.NewValue(tftypes.String, want)) {
+		t.Errorf("%v is not %q", value, want)
+	}
+}
+
+func TestACreateWaitsUntilItIsReady(t *testing.T) {
+	c := &controlPlane{put: sends(202, instanceIn("BUILD", "")), get: then(
+		sends(200, instanceIn("BUILD", "")),
+		hangUp, hangUp, hangUp, hangUp, hangUp, hangUp, // a control plane that is being restarted
+		sends(200, instanceIn("ACTIVE", "")),
+	)}
+	state, diagnostics := serve(t, c).create("1m")
+	if len(diagnostics) > 0 {
+		t.Fatal(said(diagnostics, tfprotov6.DiagnosticSeverityError))
+	}
+	isText(t, state["phase"], "ACTIVE")
+}
+
+func TestAnErrorOfTheControlPlaneIsAnErrorWithTheReasonAndKeepsTheState(t *testing.T) {
+	c := &controlPlane{
+		put: sends(202, instanceIn("BUILD", "")),
+		get: sends(200, instanceIn("ERROR", "FATAL: could not map memory")),
+	}
+	state, diagnostics := serve(t, c).create("1m")
+	has(t, said(diagnostics, tfprotov6.DiagnosticSeverityError),
+		"The instance is in ERROR", "FATAL: could not map memory", "12:00 The engine did not start.",
+		"terraform untaint coffret_instance.NAME")
+	isText(t, state["id"], "the-id")
+	isText(t, state["phase"], "ERROR")
+}
+
+func TestTheEndOfPatienceIsAWarningAndKeepsTheState(t *testing.T) {
+	c := &controlPlane{
+		put: sends(202, instanceIn("BUILD", "")),
+		get: sends(200, instanceIn("BUILD", "The volume is being made.")),
+	}
+	state, diagnostics := serve(t, c).create("500ms")
+	if errors := said(diagnostics, tfprotov6.DiagnosticSeverityError); errors != "" {
+		t.Fatal(errors)
+	}
+	has(t, said(diagnostics, tfprotov6.DiagnosticSeverityWarning),
+		"not ready yet", "phase BUILD", "timeouts.create", "The volume is being made.")
+	isText(t, state["id"], "the-id")
+}
+
+func TestARefusedCreateLeavesNoState(t *testing.T) {
+	c := &controlPlane{put: sends(422, map[string]any{
+		"code": "invalid", "detail": "Two.", "errors": []any{
+			map[string]any{"pointer": "/volume/size", "detail": "It is too large."},
+			map[string]any{"pointer": "/labels/a~1b", "detail": "It is too long."},
+		},
+	})}
+	state, diagnostics := serve(t, c).create("1m")
+	if state != nil || len(diagnostics) != 2 {
+		t.Fatalf("%v %v", state, diagnostics)
+	}
+	for i, want := range []string{`AttributeName("volume").AttributeName("size")`, `AttributeName("labels")`} {
+		if got := diagnostics[i].Attribute.String(); got != want {
+			t.Errorf("the error is at %s, not at %s", got, want)
+		}
+	}
+}
+
+func TestATakenNameIsAnErrorUnlessOurOwnLostAttemptTookIt(t *testing.T) {
+	another := instanceIn("ACTIVE", "")
+	another["flavor"] = "db.large"
+	older := instanceIn("ACTIVE", "")
+	older["generation"] = 2
+	for what, scene := range map[string]struct {
+		put   http.HandlerFunc
+		found map[string]any
+		ours  bool
+	}{
+		"taken before":                  {problem(412, "precondition_failed"), instanceIn("ACTIVE", ""), false},
+		"made by the lost attempt":      {then(hangUp, problem(412, "precondition_failed")), instanceIn("ACTIVE", ""), true},
+		"lost, and another one's":       {then(hangUp, problem(412, "precondition_failed")), another, false},
+		"lost, and changed by somebody": {then(hangUp, problem(412, "precondition_failed")), older, false},
+	} {
+		t.Run(what, func(t *testing.T) {
+			state, diagnostics := serve(t, &controlPlane{put: scene.put, get: sends(200, scene.found)}).create("1m")
+			if scene.ours {
+				isText(t, state["id"], "the-id")
+				return
+			}
+			has(t, said(diagnostics, tfprotov6.DiagnosticSeverityError), "another-id", "import {", `id = "orders-db"`)
+			if state != nil {
+				t.Error("a resource of somebody else's is in the state")
+			}
+		})
+	}
+}
+
+func TestAnUpdateNeverMakesAnotherResource(t *testing.T) {
+	c := &controlPlane{put: sends(200, instanceIn("ACTIVE", ""))}
+	s := serve(t, c)
+	state, _ := s.create("1m")
+	wanted := map[string]tftypes.Value{}
+	for name, value := range state {
+		wanted[name] = value
+	}
+	wanted["flavor"] = tftypes.NewValue(tftypes.String, "db.large")
+	c.put = func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/v1/instances/the-id" || r.Header.Get("If-Match") != "*" {
+			t.Errorf("PUT %s with If-Match %q", r.URL.Path, r.Header.Get("If-Match"))
+		}
+		problem(412, "precondition_failed")(w, r)
+	}
+	config := s.dynamic(tftypes.NewValue(s.kind, wanted))
+	applied, err := s.ApplyResourceChange(context.Background(), &tfprotov6.ApplyResourceChangeRequest{
+		TypeName: "coffret_instance", PriorState: s.dynamic(tftypes.NewValue(s.kind, state)),
+		PlannedState: config, Config: config,
+	})
+	check(t, err)
+	has(t, said(applied.Diagnostics, tfprotov6.DiagnosticSeverityError), "no such instance any more", "Plan again")
+	isText(t, s.open(applied.NewState)["flavor"], "db.small")
+}
+
+func TestWhatIsGoneLeavesTheStateAndWhatCannotBeReachedStays(t *testing.T) {
+	for what, scene := range map[string]struct {
+		get  http.HandlerFunc
+		gone bool
+	}{
+		"gone":             {problem(404, "not_found"), true},
+		"no control plane": {sends(404, "no such page"), false},
+		"not allowed":      {problem(401, "unauthenticated"), false},
+	} {
+		t.Run(what, func(t *testing.T) {
+			c := &controlPlane{put: sends(200, instanceIn("ACTIVE", "")), get: scene.get}
+			s := serve(t, c)
+			state, _ := s.create("1m")
+			prior := s.dynamic(tftypes.NewValue(s.kind, state))
+			read, err := s.ReadResource(context.Background(), &tfprotov6.ReadResourceRequest{
+				TypeName: "coffret_instance", CurrentState: prior,
+			})
+			check(t, err)
+			if left := s.open(read.NewState); (left == nil) != scene.gone {
+				t.Errorf("the state is %v", left)
+			}
+			if (len(read.Diagnostics) == 0) != scene.gone {
+				t.Errorf("it said %s", said(read.Diagnostics, tfprotov6.DiagnosticSeverityError))
+			}
+			if last := c.asked[len(c.asked)-1]; last != "GET /v1/instances/the-id" {
+				t.Errorf("it read %s, not this incarnation", last)
+			}
+		})
+	}
+}
