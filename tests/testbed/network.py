@@ -13,7 +13,7 @@ def plug() -> None:
     """A veth pair: Neutron bridges lab-phys as physnet1, the host has the gateway's address on lab-host."""
     if not links("lab-host"):
         ip("link", "add", "lab-host", "type", "veth", "peer", "name", "lab-phys")
-        ip("address", "add", f"{ADDRESS}/24", "dev", "lab-host")
+    ip("address", "replace", f"{ADDRESS}/24", "dev", "lab-host")
     ip("link", "set", "lab-host", "up")
     ip("link", "set", "lab-phys", "up")
 
