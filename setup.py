@@ -55,6 +55,7 @@ setup(
             "types-PyMySQL",
             "types-requests",
         ],
+        "openstack": ["openstacksdk>=4.4"],
         "generate": ["Jinja2>=3.1"],
     },
     entry_points={
