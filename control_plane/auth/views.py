@@ -36,6 +36,7 @@ class Tokens(MethodView):
 
     @blueprint.response(201, NewTokenSchema)
     @require(Role.ADMIN)
+    @takes_query()
     @takes(TokenRequestSchema)
     def post(self, body: dict[str, Any]) -> Response:
         """Make a token
@@ -57,6 +58,7 @@ class Tokens(MethodView):
 class TokenById(MethodView):
     @blueprint.response(204)
     @require(Role.ADMIN)
+    @takes_query()
     def delete(self, token: str) -> Response:
         """Revoke a token"""
         tokens.delete(token)

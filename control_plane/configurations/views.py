@@ -57,6 +57,7 @@ class ConfigurationGroupByName(MethodView):
 
     @blueprint.response(200, ConfigurationGroupSchema)
     @require(Role.MEMBER)
+    @takes_query()
     @takes(ConfigurationGroupSchema)
     def put(self, group: str, body: dict[str, Any]) -> Response:
         """Create or replace a configuration group; attached instances follow"""
@@ -64,6 +65,7 @@ class ConfigurationGroupByName(MethodView):
 
     @blueprint.response(200, ConfigurationGroupSchema)
     @require(Role.MEMBER)
+    @takes_query()
     @takes_patch(ConfigurationGroupSchema)
     def patch(self, group: str) -> Response:
         """Change a configuration group by JSON merge-patch; attached instances follow"""
@@ -82,6 +84,7 @@ class ConfigurationGroupByName(MethodView):
 
     @blueprint.response(204)
     @require(Role.MEMBER)
+    @takes_query()
     def delete(self, group: str) -> Response:
         """Delete a configuration group that no instance is attached to"""
         service.delete(context(), group, preconditions.of_request())

@@ -52,6 +52,7 @@ class DatabaseByName(MethodView):
 
     @blueprint.response(200, DatabaseSchema)
     @require(Role.MEMBER)
+    @takes_query()
     @takes(DatabaseSchema)
     def put(self, instance: str, database: str, body: dict[str, Any]) -> Response:
         """Create or replace a database"""
@@ -59,6 +60,7 @@ class DatabaseByName(MethodView):
 
     @blueprint.response(200, DatabaseSchema)
     @require(Role.MEMBER)
+    @takes_query()
     @takes_patch(DatabaseSchema)
     def patch(self, instance: str, database: str) -> Response:
         """Change a database by JSON merge-patch"""
@@ -75,6 +77,7 @@ class DatabaseByName(MethodView):
 
     @blueprint.response(202, DatabaseSchema)
     @require(Role.MEMBER)
+    @takes_query()
     def delete(self, instance: str, database: str) -> Response:
         """Drop a database and all that is in it"""
         row = service.delete(context(), instance, database, preconditions.of_request())

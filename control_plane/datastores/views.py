@@ -55,6 +55,7 @@ class DatastoreByName(MethodView):
 
     @blueprint.response(200, DatastoreSchema)
     @require(Role.ADMIN)
+    @takes_query()
     @takes(DatastoreSchema)
     def put(self, datastore: str, body: dict[str, Any]) -> Response:
         """Create or replace a datastore"""
@@ -62,6 +63,7 @@ class DatastoreByName(MethodView):
 
     @blueprint.response(200, DatastoreSchema)
     @require(Role.ADMIN)
+    @takes_query()
     @takes_patch(DatastoreSchema)
     def patch(self, datastore: str) -> Response:
         """Change a datastore by JSON merge-patch"""
@@ -76,6 +78,7 @@ class DatastoreByName(MethodView):
 
     @blueprint.response(204)
     @require(Role.ADMIN)
+    @takes_query()
     def delete(self, datastore: str) -> Response:
         """Delete a datastore that has no versions"""
         service.delete(datastore, preconditions.of_request())
@@ -106,6 +109,7 @@ class VersionByName(MethodView):
 
     @blueprint.response(200, DatastoreVersionSchema)
     @require(Role.ADMIN)
+    @takes_query()
     @takes(DatastoreVersionSchema)
     def put(self, datastore: str, version: str, body: dict[str, Any]) -> Response:
         """Create or replace a datastore version
@@ -117,6 +121,7 @@ class VersionByName(MethodView):
 
     @blueprint.response(200, DatastoreVersionSchema)
     @require(Role.ADMIN)
+    @takes_query()
     @takes_patch(DatastoreVersionSchema)
     def patch(self, datastore: str, version: str) -> Response:
         """Change a datastore version by JSON merge-patch"""
@@ -133,6 +138,7 @@ class VersionByName(MethodView):
 
     @blueprint.response(204)
     @require(Role.ADMIN)
+    @takes_query()
     def delete(self, datastore: str, version: str) -> Response:
         """Delete a datastore version that nothing uses"""
         service.delete_version(datastore, version, preconditions.of_request())

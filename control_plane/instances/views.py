@@ -105,6 +105,7 @@ class InstanceByName(MethodView):
 
     @blueprint.response(200, InstanceSchema)
     @require(Role.MEMBER)
+    @takes_query()
     @takes(InstanceSchema)
     def put(self, instance: str, body: dict[str, Any]) -> Response:
         """Create or replace an instance"""
@@ -112,6 +113,7 @@ class InstanceByName(MethodView):
 
     @blueprint.response(200, InstanceSchema)
     @require(Role.MEMBER)
+    @takes_query()
     @takes_patch(InstanceSchema)
     def patch(self, instance: str) -> Response:
         """Change an instance by JSON merge-patch"""
@@ -128,6 +130,7 @@ class InstanceByName(MethodView):
 
     @blueprint.response(202, InstanceSchema)
     @require(Role.MEMBER)
+    @takes_query()
     def delete(self, instance: str) -> Response:
         """Delete an instance with its volume and all that is on it"""
         row = service.delete(context(), instance, preconditions.of_request())
@@ -148,6 +151,7 @@ class Actions(MethodView):
 
     @blueprint.response(202, ActionSchema)
     @require(Role.MEMBER)
+    @takes_query()
     @takes(ActionRequestSchema)
     @idempotent
     def post(self, instance: str, body: dict[str, Any]) -> Response:

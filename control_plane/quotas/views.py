@@ -36,6 +36,7 @@ class QuotaByProject(MethodView):
 
     @blueprint.response(200, QuotaSchema)
     @require(Role.ADMIN)
+    @takes_query()
     @takes(QuotaSchema)
     def put(self, project: str, body: dict[str, Any]) -> Response:
         """Set a project's quota"""

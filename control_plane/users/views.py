@@ -52,6 +52,7 @@ class UserByName(MethodView):
 
     @blueprint.response(200, UserSchema)
     @require(Role.MEMBER)
+    @takes_query()
     @takes(UserSchema)
     def put(self, instance: str, user: str, body: dict[str, Any]) -> Response:
         """Create or replace a user"""
@@ -59,6 +60,7 @@ class UserByName(MethodView):
 
     @blueprint.response(200, UserSchema)
     @require(Role.MEMBER)
+    @takes_query()
     @takes_patch(UserSchema)
     def patch(self, instance: str, user: str) -> Response:
         """Change a user by JSON merge-patch"""
@@ -75,6 +77,7 @@ class UserByName(MethodView):
 
     @blueprint.response(202, UserSchema)
     @require(Role.MEMBER)
+    @takes_query()
     def delete(self, instance: str, user: str) -> Response:
         """Drop a user"""
         row = service.delete(context(), instance, user, preconditions.of_request())

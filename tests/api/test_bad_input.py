@@ -219,6 +219,23 @@ def test_a_bad_parameter_is_pointed_at(
     problem(answer, 422, "invalid", f"/parameters/{name}", says)
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("PUT", "/instances/new", INSTANCE),
+        ("PATCH", ORDERS, {"labels": {"a": "b"}}),
+        ("DELETE", ORDERS, None),
+        ("POST", f"{ORDERS}/actions", {"type": "restart"}),
+    ],
+)
+def test_a_write_with_a_query_that_it_does_not_know_is_refused(
+    shared: Api, method: str, path: str, body: Any
+) -> None:
+    with shared.unchanged():
+        answer = shared(method, f"{path}?dry_run=true", body)
+    problem(answer, 422, "invalid", "?dry_run", "no query parameter")
+
+
 def test_every_bad_field_is_named_at_once(shared: Api) -> None:
     wrong = {"jit": "maybe", "max_connection": 1, "a/b": 1, "work_mem": "8MB"}
     found = problem(shared.put("/configuration-groups/new", GROUP | {"parameters": wrong}), 422, "invalid")
