@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from guest_agent import files, process
+from guest_agent import process
 from guest_agent.engines.base import Account, EngineError
 
 _LOG_LIMIT = 32 << 20
@@ -48,19 +48,6 @@ def check_version(wanted: str, found: str) -> None:
     """Raise EngineError unless `10.11.6` was found where `10.11` is wanted."""
     if not f"{found}.".startswith(f"{wanted}."):
         raise EngineError(f"version {wanted} is wanted, {found} is installed")
-
-
-def own_folder(folder: Path, account: Account | None) -> None:
-    """Make the folder exist and belong to the engine's account alone."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if account and folder.stat().st_uid != account.uid:
-        os.chown(folder, account.uid, account.gid)
-
-
-def write(path: Path, text: str, account: Account | None) -> None:
-    """Make the file hold `text`, for `account` alone; None is the agent's own."""
-    if not path.exists() or path.read_text(errors="replace") != text:
-        files.write(path, text, mode=0o600, account=account)
 
 
 def end(found: psutil.Process, patience: float) -> None:

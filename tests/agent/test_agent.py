@@ -92,10 +92,12 @@ def test_a_new_directive_is_made_true_and_reported_while_no_sync_circles(
     began = time.monotonic()
     plane.want(directive("b", databases=[database("app", owner="ada")], users=[user("ada")]))
     report = plane.wait_for(running("b"))
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 2  # the sync that was parked would go on for 25 s
     assert report["etag"] == "b"
     assert report["databases"][0]["done"]
-    assert len(plane.reports) == syncs + 1
+    plane.wait_for(lambda report: bool(report["seen_databases"]))
+    time.sleep(1)
+    assert len(plane.reports) <= syncs + 2  # what was done goes first, what was seen after it
 
 
 def test_the_pause_that_the_control_plane_asks_for_is_kept_but_for_news(

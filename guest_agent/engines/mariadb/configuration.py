@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from guest_agent.engines import programs
 from guest_agent.engines.base import EngineError, Home
 from guest_agent.engines.mariadb import variables
 from guest_agent.engines.mariadb.session import Session, session
+from guest_agent.files import update
 from guest_agent.protocol import DesiredEngine, PendingParameter, SeenConfiguration
 
 DERIVED = (
@@ -189,11 +189,11 @@ class Configuration:
         ):
             lines = [_line(name, value) for name, value in values.items()]
             text = "[mariadbd]\n" + "".join(lines) + rest
-            programs.write(path, text, self._places.home.account)
+            update(path, text, self._places.home.account)
         self._write("wanted.json", _over(self._flavor(engine), parameters))
 
     def _write(self, name: str, values: Mapping[str, str | None]) -> None:
-        programs.write(self._places.home.data / name, json.dumps(values, indent=1), None)
+        update(self._places.home.data / name, json.dumps(values, indent=1), None)
 
     def _read(self, name: str) -> dict[str, str]:
         try:

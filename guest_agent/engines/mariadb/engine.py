@@ -14,6 +14,7 @@ from guest_agent.engines.base import Engine, EngineError, Home
 from guest_agent.engines.mariadb import accounts, schemas, variables
 from guest_agent.engines.mariadb.configuration import DERIVED, Configuration, Places
 from guest_agent.engines.mariadb.session import Session, administrator, meaning, session
+from guest_agent.files import own_folder
 from guest_agent.protocol import (
     Catalogue,
     DesiredDatabase,
@@ -77,14 +78,14 @@ class MariaDB(Engine):
         """Make the data directory beside its place and move it there when it is whole."""
         programs.refuse_root(self.home.account)
         for folder in (self.home.data, self.home.run):
-            programs.own_folder(folder, self.home.account)
+            own_folder(folder, self.home.account)
         if (self._places.datadir / "mysql").exists():
             return
         if self._places.datadir.exists() and any(self._places.datadir.iterdir()):
             raise EngineError(f"{self._places.datadir} holds something that is no MariaDB: move it away")
         new = self.home.data / "mariadb.new"
         shutil.rmtree(new, ignore_errors=True)
-        programs.own_folder(new, self.home.account)
+        own_folder(new, self.home.account)
         base = [f"--basedir={self.home.binaries.parent}"] if self.home.binaries else []
         done = programs.run(
             [

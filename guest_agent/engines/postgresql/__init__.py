@@ -15,6 +15,7 @@ from guest_agent.engines.base import Engine, EngineError, Home
 from guest_agent.engines.postgresql import binaries, cluster, configuration, files
 from guest_agent.engines.postgresql.binaries import find_binaries
 from guest_agent.engines.postgresql.server import Server
+from guest_agent.files import own_folder
 from guest_agent.protocol import (
     Catalogue,
     DesiredDatabase,
@@ -68,7 +69,7 @@ class PostgreSQL(Engine):
         """Run initdb where there is no data yet, and write the configuration."""
         self._refuse_root()
         with files.file_errors():
-            files.own_folder(self.home.run, self.home.account)
+            own_folder(self.home.run, self.home.account)
             made_by = cluster.cluster_version(self.home)
             wanted = binaries.major(engine["version"])
             if made_by and binaries.major(made_by) != wanted:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from guest_agent.engines.base import Account, EngineError, Home
 from guest_agent.engines.postgresql.binaries import major
-from guest_agent.engines.postgresql.files import own_folder
 from guest_agent.engines.postgresql.names import ADMIN, OWN_DATABASES
+from guest_agent.files import own_folder
 
 _UNFINISHED = "pgdata.new-"
 

@@ -1,12 +1,12 @@
-"""Files written whole or not at all, for the engine's account alone."""
+"""The configuration files, and what the file system says against them."""
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from guest_agent.engines.base import Account, EngineError
+from guest_agent.files import update
 
 
 @contextlib.contextmanager
@@ -22,30 +22,8 @@ def file_errors() -> Iterator[None]:
 
 
 def write(path: Path, text: str, account: Account | None) -> bool:
-    """Make `path` hold `text`, mode 0600; True when it did not already."""
-    try:
-        if path.read_text() == text:
-            return False
-    except (FileNotFoundError, UnicodeDecodeError):
-        pass
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w") as file:
-            file.write(text)
-            file.flush()
-            if account:
-                os.fchown(file.fileno(), account.uid, account.gid)
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-        os.utime(path)  # not before it is in place: later than any reload that missed it
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    """Make `path` hold `text`, for the engine's account alone; True when it did not already."""
+    if not update(path, text, account):
+        return False
+    os.utime(path)  # not before it is in place: later than any reload that missed it
     return True
-
-
-def own_folder(path: Path, account: Account | None) -> None:
-    """Make the folder exist and belong to the engine's account alone."""
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if account and path.stat().st_uid != account.uid:
-        os.chown(path, account.uid, account.gid)

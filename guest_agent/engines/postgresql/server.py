@@ -13,7 +13,8 @@ import psutil
 
 from guest_agent import process
 from guest_agent.engines.base import EngineError, Home
-from guest_agent.engines.postgresql import cluster, files
+from guest_agent.engines.postgresql import cluster
+from guest_agent.files import own_folder
 
 if TYPE_CHECKING:
     from guest_agent.engines.postgresql.admin import Admin
@@ -69,8 +70,8 @@ class Server:
         offset = self._log_size()
         if (running := self.process()) is None:
             self._end_orphans()
-            files.own_folder(self._home.run, self._home.account)
-            files.own_folder(self.log.parent, self._home.account)
+            own_folder(self._home.run, self._home.account)
+            own_folder(self.log.parent, self._home.account)
             self.trim_log()
             offset = self._log_size()
             running = process.spawn(

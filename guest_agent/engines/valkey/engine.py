@@ -17,6 +17,7 @@ from guest_agent.engines import programs
 from guest_agent.engines.base import Engine, EngineError, Home
 from guest_agent.engines.valkey import acl, probe, settings
 from guest_agent.engines.valkey.session import ADMIN, Session, session, spoken, wait
+from guest_agent.files import own_folder, update
 from guest_agent.protocol import (
     Catalogue,
     DesiredDatabase,
@@ -98,12 +99,12 @@ class Valkey(Engine):
         programs.refuse_root(self.home.account)
         programs.check_version(engine["version"], self.version())
         for folder in (self.home.data, self.home.run):
-            programs.own_folder(folder, self.home.account)
+            own_folder(folder, self.home.account)
         own = self._own(engine)
         text = "".join(settings.line(name, value) for name, value in own.items())
         self._write_parameters(parameters)
         include = settings.line("include", str(self._parameters))
-        programs.write(self.home.data / "valkey.conf", text + include, self.home.account)
+        update(self.home.data / "valkey.conf", text + include, self.home.account)
         if not self.running():
             self._let_in_the_agent()
 
@@ -285,7 +286,7 @@ class Valkey(Engine):
         errors |= settings.refused(self._server, self.home.account, named)
         accepted = {name: value for name, value in named.items() if name not in errors}
         text = "".join(settings.line(name, value) for name, value in accepted.items())
-        programs.write(self._parameters, text, self.home.account)
+        update(self._parameters, text, self.home.account)
         return accepted, errors
 
     def _defaults(self) -> dict[str, str]:
@@ -298,7 +299,7 @@ class Valkey(Engine):
         except (OSError, ValueError, KeyError, TypeError):
             pass
         values = probe.defaults(self.home, self._server)
-        programs.write(path, json.dumps({"version": version, "values": values}, indent=1), None)
+        update(path, json.dumps({"version": version, "values": values}, indent=1), None)
         return values
 
     def _password(self) -> str | None:
@@ -313,7 +314,7 @@ class Valkey(Engine):
         password = self._password()
         if not password:
             password = secrets.token_urlsafe(32)
-            programs.write(self.home.data / "agent-password", password, None)
+            update(self.home.data / "agent-password", password, None)
         digest = hashlib.sha256(password.encode()).hexdigest()
         ours = [
             "user default off resetchannels -@all",
@@ -321,4 +322,4 @@ class Valkey(Engine):
         ]
         kept = self._users.read_text().splitlines() if self._users.exists() else []
         others = [line for line in kept if line.split()[1:2] not in ([_RESERVED[0]], [ADMIN])]
-        programs.write(self._users, "\n".join([*ours, *others]) + "\n", self.home.account)
+        update(self._users, "\n".join([*ours, *others]) + "\n", self.home.account)
