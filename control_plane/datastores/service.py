@@ -131,8 +131,8 @@ def put_version(
 ) -> tuple[DatastoreVersion, Outcome]:
     """Create the version or make it what is wanted.
 
-    image, image_tags, packages, active, deprecated; a new version takes the catalogue of
-    `catalogue_of`, a version of the same datastore, unless `coffret datastore import` brings one.
+    image, image_tags, packages, active, deprecated. A new version starts with the catalogue of the
+    nearest version of its major number, until `coffret datastore import` brings one of its own.
     """
     with transaction() as session:
         datastore = find(datastore_key)
