@@ -146,7 +146,7 @@ def test_drift_is_reported_once_while_the_sync_is_parked(guest: FakeGuest, plane
     guest.engine.write(databases={"by_hand": None})
     report = plane.wait_for(lambda report: bool(report["repairs"]), 3)
     assert report["repairs"] == ["Created database app."]
-    assert {seen["name"] for seen in report["seen_databases"]} == {"app", "by_hand"}
+    plane.wait_for(lambda report: {seen["name"] for seen in report["seen_databases"]} == {"app", "by_hand"})
     plane.want(directive("b"))
     plane.wait_for(running("b"))
     assert sum(len(each["repairs"]) for each in plane.reports) == 1
