@@ -41,12 +41,24 @@ log = logging.getLogger(__name__)
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. Raises SettingsError when the settings cannot be used."""
     log_to_stderr(settings.log_level)
+    _check_files(settings)
     cloud = open_cloud(settings)
     make_folder(settings.data_dir, 0o700)
     with _only_one(settings.data_dir):
         prepare(create_app(settings, cloud), settings)
-        log.info("serving on http://%s, data in %s", settings.bind, settings.data_dir.absolute())
+        scheme = "https" if settings.tls_certificate else "http"
+        log.info("serving on %s://%s, data in %s", scheme, settings.bind, settings.data_dir.absolute())
         _Server(settings, cloud).run()
+
+
+def _check_files(settings: Settings) -> None:
+    """Raises SettingsError for a file that would only be missed later."""
+    for name in ("tls_certificate", "tls_key", "agent_ca"):
+        path = getattr(settings, name)
+        if path is not None and not os.access(path, os.R_OK):
+            raise SettingsError(f"COFFRET_{name.upper()}={path} cannot be read.")
+    if (settings.tls_certificate is None) != (settings.tls_key is None):
+        raise SettingsError("COFFRET_TLS_CERTIFICATE and COFFRET_TLS_KEY go together; one is set alone.")
 
 
 def prepare(app: Flask, settings: Settings) -> None:
@@ -96,6 +108,8 @@ def gunicorn_options(settings: Settings) -> dict[str, Any]:
     """All of gunicorn's settings but the hooks that concern the application."""
     return {
         "bind": settings.bind,
+        "certfile": str(settings.tls_certificate) if settings.tls_certificate else None,
+        "keyfile": str(settings.tls_key) if settings.tls_key else None,
         "workers": settings.workers,
         "threads": settings.threads,
         "worker_class": "gthread",

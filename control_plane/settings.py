@@ -21,6 +21,11 @@ class LogLevel(enum.StrEnum):
     ERROR = "ERROR"
 
 
+class Auth(enum.StrEnum):
+    TOKENS = "tokens"
+    KEYSTONE = "keystone"
+
+
 class SettingsError(CoffretError):
     """A setting cannot be used; says which and what would be right."""
 
@@ -56,9 +61,44 @@ class Settings:
     sweep_seconds: float = _setting(
         5.0, "Seconds between two sweeps for instances that are due.", least=0.1
     )
-    cloud: str = _setting("local", "Where instances run: `local` or `noop` (keeps books, runs nothing).")
+    tls_certificate: Path | None = _setting(
+        None, "PEM file with the certificate to serve with, its chain included. Unset: plain HTTP."
+    )
+    tls_key: Path | None = _setting(None, "PEM file with the certificate's key.")
+    auth: Auth = _setting(
+        Auth.TOKENS,
+        "How callers are known: `tokens` (this control plane's own), or `keystone` (those too, and"
+        " Keystone's).",
+    )
+    cloud: str = _setting(
+        "local",
+        "Where instances run: `local`, `openstack` (the cloud that `OS_CLOUD` names in clouds.yaml), or"
+        " `noop` (keeps books, runs nothing).",
+    )
+    deployment: str = _setting(
+        "coffret",
+        "Name that objects on the cloud carry to tell whose they are. Two control planes that share an"
+        " OpenStack project need two.",
+    )
     agent_url: str = _setting(
-        "", "URL at which agents reach this control plane. Empty: `http://` and `bind`."
+        "", "URL at which agents reach this control plane. Empty: `bind`, with https if it serves TLS."
+    )
+    agent_ca: Path | None = _setting(
+        None,
+        "PEM file with the CA by which agents know this control plane. Unset: those of their system.",
+    )
+    openstack_management_network: str = _setting(
+        "",
+        "Name or id of the network over which agents reach this control plane. Empty: the user's own.",
+    )
+    openstack_external_network: str = _setting(
+        "", "Name or id of the network of public addresses. Empty: the only external one."
+    )
+    openstack_volume_type: str = _setting(
+        "", "Cinder volume type of instances that name none. Empty: Cinder's default."
+    )
+    openstack_availability_zone: str = _setting(
+        "", "Nova availability zone of instances that name none. Empty: Nova's choice."
     )
     local_account: str = _setting(
         "nobody", "Account that engines of the local cloud run as when Coffret runs as root."

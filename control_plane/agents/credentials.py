@@ -32,7 +32,20 @@ class Bootstrap:
     @property
     def url(self) -> str:
         settings: Settings = current_app.extensions["coffret_settings"]
-        return settings.agent_url or f"http://{_reachable(settings.bind)}"
+        scheme = "https" if settings.tls_certificate else "http"
+        return settings.agent_url or f"{scheme}://{_reachable(settings.bind)}"
+
+    @property
+    def ca(self) -> str | None:
+        settings: Settings = current_app.extensions["coffret_settings"]
+        return settings.agent_ca.read_text() if settings.agent_ca else None
+
+    @property
+    def registered(self) -> bool:
+        agent = db.session.get(Agent, self.lease.instance_id)
+        registered = agent is not None and agent.secret_hash is not None
+        db.session.rollback()
+        return registered
 
     @property
     def silent(self) -> bool:

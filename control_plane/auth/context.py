@@ -3,7 +3,7 @@
 import enum
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ParamSpec, TypeVar, cast
 
 from flask import g
@@ -30,6 +30,8 @@ class RequestContext:
     project_id: str
     user_id: str
     role: Role
+    keystone_token: str | None = field(default=None, repr=False)
+    """The caller's own, to look at the cloud with their eyes. Never stored, never logged."""
 
 
 def context() -> RequestContext:

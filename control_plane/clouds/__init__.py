@@ -7,6 +7,8 @@ from flask import current_app
 from control_plane.clouds.base import (
     Cloud,
     CloudError,
+    CloudObject,
+    CloudPending,
     CloudRefusal,
     Flavor,
     Port,
@@ -18,6 +20,8 @@ from control_plane.clouds.base import (
 __all__ = [
     "Cloud",
     "CloudError",
+    "CloudObject",
+    "CloudPending",
     "CloudRefusal",
     "Flavor",
     "Port",

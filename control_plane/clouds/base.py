@@ -9,9 +9,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from control_plane.errors import CoffretError
 
-class CloudError(Exception):
+
+class CloudError(CoffretError):
     """The cloud failed in a way that may pass: tried again with backoff, said on the instance."""
+
+    code = "cloud_unavailable"
+    title = "The cloud cannot be asked now"
+
+
+class CloudPending(Exception):
+    """The cloud is at work and nothing is wrong: look again in `again` seconds. Says what is awaited."""
+
+    def __init__(self, detail: str, again: float = 2.0) -> None:
+        super().__init__(detail)
+        self.again = again
 
 
 class CloudRefusal(Exception):
@@ -64,6 +77,10 @@ class ServerSpec:
     allowed_cidrs: Sequence[str] | None
     network: dict[str, Any] = field(default_factory=dict)
     """network_id, subnet_id, ip_address."""
+    server_group: dict[str, str] | None = None
+    """name and policy; instances of a project that name the same one are placed by it."""
+    rebuild: str | None = None
+    """Id of the newest rebuild action; a server made for an older one is made anew from the image."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +88,10 @@ class Volume:
     id: str
     size: int
     """GiB."""
+    ready: bool = True
+    """Whether a server can have it; a new one may take its time."""
+    must_detach: bool = False
+    """It is smaller than wanted and grows only while no server has it."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +109,21 @@ class Server:
     id: str
     running: bool
     flavor: str
+    rebuild: str | None = None
+    """Id of the rebuild action that it was made for."""
+    busy: str = ""
+    """What the cloud does to it at the moment, as a sentence's end: `building the server`."""
+
+
+@dataclass(frozen=True)
+class CloudObject:
+    """Something on the cloud that carries this deployment's name."""
+
+    kind: str
+    """`server`, `volume`, `port`, `security group`, `floating IP`, `server group`."""
+    id: str
+    name: str
+    instance_id: str
 
 
 class Images(Protocol):
@@ -104,14 +140,18 @@ class Volumes(Protocol):
 
     def find(self, instance_id: str) -> Volume | None: ...
 
-    def ensure(self, spec: ServerSpec) -> Volume:
-        """Create it, or grow it to `volume_size`."""
+    def ensure(self, spec: ServerSpec, *, known: bool) -> Volume:
+        """Create it, or grow it to `volume_size`.
+
+        `known`: it was made before; that it is gone is a CloudRefusal, never a new, empty volume.
+        """
 
     def delete(self, instance_id: str) -> None: ...
 
 
 class Network(Protocol):
-    def validate(self, spec: ServerSpec) -> None: ...
+    def validate(self, spec: ServerSpec, keystone_token: str | None = None) -> None:
+        """`keystone_token`: the caller's, to see the network with their eyes."""
 
     def find(self, instance_id: str) -> Port | None: ...
 
@@ -127,10 +167,18 @@ class Compute(Protocol):
     def find(self, instance_id: str) -> Server | None: ...
 
     def ensure(self, spec: ServerSpec, volume: Volume, port: Port, bootstrap: "Bootstrap") -> Server:
-        """Create the server, start it when it is down, resize it when its flavor is another's."""
+        """Create the server, or make what there is as wanted: its flavor, image, volume, name, running.
+
+        Raises CloudPending while the cloud is at work.
+        """
 
     def delete(self, instance_id: str) -> None:
-        """Stop the engine cleanly and remove the server; the volume stays."""
+        """Stop the engine cleanly and remove the server; the volume stays. Raises CloudPending."""
+
+
+class Inventory(Protocol):
+    def objects(self) -> Sequence[CloudObject]:
+        """All that carries this deployment's name, in as few calls as the cloud allows."""
 
 
 class Bootstrap(Protocol):
@@ -139,6 +187,14 @@ class Bootstrap(Protocol):
     @property
     def url(self) -> str:
         """Where the agent finds the control plane."""
+
+    @property
+    def ca(self) -> str | None:
+        """PEM text of the CA that the agent shall know the control plane by; None: its system's."""
+
+    @property
+    def registered(self) -> bool:
+        """Whether an agent ever traded in a token."""
 
     @property
     def silent(self) -> bool:
@@ -159,12 +215,14 @@ class Cloud:
     volumes: Volumes
     network: Network
     compute: Compute
+    inventory: Inventory
     resync_seconds: float
     """How often a converged instance is looked at again."""
     agentless: bool = False
     """Nothing runs on this cloud, so reconcile plays the agents."""
 
-    def validate(self, spec: ServerSpec) -> None:
-        """Ask every driver whether it could; raises CloudRefusal."""
-        for driver in (self.images, self.volumes, self.network, self.compute):
+    def validate(self, spec: ServerSpec, keystone_token: str | None = None) -> None:
+        """Ask every driver whether it could; raises CloudRefusal, and CloudError when it can't say."""
+        self.network.validate(spec, keystone_token)
+        for driver in (self.images, self.volumes, self.compute):
             driver.validate(spec)

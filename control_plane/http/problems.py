@@ -9,6 +9,7 @@ from flask import Flask, Response, current_app, g
 from werkzeug.exceptions import HTTPException
 
 from control_plane import errors
+from control_plane.clouds import CloudError
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +22,7 @@ STATUS: dict[type[errors.CoffretError], HTTPStatus] = {
     errors.Forbidden: HTTPStatus.FORBIDDEN,
     errors.QuotaExceeded: HTTPStatus.FORBIDDEN,
     errors.IdempotencyMismatch: HTTPStatus.UNPROCESSABLE_ENTITY,
+    CloudError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 HTTP_CODES = {
     400: "bad_request",
@@ -38,7 +40,7 @@ def codes() -> dict[str, int]:
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
     own = {
         kind.code: int(_status(kind))
-        for kind in kinds
+        for kind in (*kinds, CloudError)
         if issubclass(kind, errors.CoffretError) and kind is not errors.CoffretError
     }
     return own | {code: status for status, code in HTTP_CODES.items()} | {"internal_error": 500}

@@ -38,11 +38,17 @@ class Instance(Resource, db.Model):  # type: ignore[name-defined,misc]
         ForeignKey("configuration_groups.id"), index=True
     )
     restart_policy: Mapped[str] = mapped_column(String(16), default="manual")
+    rebuild_policy: Mapped[str] = mapped_column(String(16), default="automatic")
+    """What to do when its server is gone."""
+    server_group: Mapped[dict[str, str] | None]
+    """name and policy."""
     deletion_protection: Mapped[bool] = mapped_column(default=False)
     labels: Mapped[dict[str, str]] = mapped_column(default=dict)
     deleting: Mapped[bool] = mapped_column(default=False)
     restart: Mapped[str | None] = mapped_column(String(36))
     """Id of the newest restart action."""
+    rebuild: Mapped[str | None] = mapped_column(String(36))
+    """Id of the newest rebuild action."""
     desired_revision: Mapped[int] = mapped_column(default=1)
     """Counts changes of the agent's directive, databases and users included."""
     engine_revision: Mapped[int] = mapped_column(default=1)

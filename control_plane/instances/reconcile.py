@@ -5,10 +5,19 @@ from typing import Any
 
 from control_plane.agents import double
 from control_plane.agents.credentials import Bootstrap
-from control_plane.clouds import Cloud, CloudError, CloudRefusal, Port, Server, ServerSpec, Volume
-from control_plane.database import db
+from control_plane.clouds import (
+    Cloud,
+    CloudError,
+    CloudPending,
+    CloudRefusal,
+    Port,
+    Server,
+    ServerSpec,
+    Volume,
+)
+from control_plane.database import db, now
 from control_plane.events import service as events
-from control_plane.instances.models import Instance
+from control_plane.instances.models import Action, Instance
 from control_plane.instances.service import spec
 from control_plane.instances.status import summarise
 from control_plane.work import wake
@@ -24,6 +33,8 @@ class Look:
     """Seconds until the next look; None: when asked. Of no meaning after a failure."""
     failed: bool = False
     """Tried again with backoff."""
+    pending: bool = False
+    """The cloud is at work: neither a success nor a failure yet."""
     gone: bool = False
 
 
@@ -35,14 +46,16 @@ def reconcile(instance_id: str, cloud: Cloud, lease: Lease) -> Look:
     instance = db.session.get_one(Instance, instance_id, populate_existing=True)
     wanted, generation = spec(instance), instance.generation
     deleting, failed, before = instance.deleting, instance.cloud_failed, instance.cloud_message
-    place = instance.cloud
+    place, automatic = instance.cloud, instance.rebuild_policy == "automatic"
     db.session.rollback()
     if failed:
         return Look(f"{wanted.name}: the cloud refuses: {before}")
     try:
         if deleting:
             return _delete(wanted, cloud, lease)
-        return _ensure(wanted, generation, place, cloud, lease)
+        return _ensure(wanted, generation, place, cloud, lease, automatic)
+    except CloudPending as pending:
+        return Look(f"{wanted.name}: {pending}", pending.again, pending=True)
     except (CloudError, CloudRefusal) as error:
         return _excuse(wanted, generation, error, lease)
 
@@ -59,15 +72,31 @@ def _delete(wanted: ServerSpec, cloud: Cloud, lease: Lease) -> Look:
     return Look(sentence, gone=True)
 
 
-def _ensure(wanted: ServerSpec, generation: int, place: dict[str, Any], cloud: Cloud, lease: Lease) -> Look:
+def _ensure(
+    wanted: ServerSpec,
+    generation: int,
+    place: dict[str, Any],
+    cloud: Cloud,
+    lease: Lease,
+    automatic: bool,
+) -> Look:
     known = cloud.compute.find(wanted.instance_id)
-    volume = cloud.volumes.ensure(wanted)
+    if known is not None and known.busy:
+        raise CloudPending(f"the cloud is {known.busy}")
+    if known is None:
+        _see_that_it_vanished(wanted, place, lease, automatic)
+    volume = cloud.volumes.ensure(wanted, known="volume_id" in place)
     lease.renew()
     port = cloud.network.ensure(wanted)
     if place | _made(volume, port) != place:
         _note_place(volume, port, lease)
+    if not volume.ready:  # it had the time that the port took
+        volume = cloud.volumes.ensure(wanted, known=True)
+    if not volume.ready:
+        raise CloudPending("waiting for the volume", again=1)
     server = cloud.compute.ensure(wanted, volume, port, Bootstrap(lease))
     with lease.fenced() as instance:
+        _finish_rebuild(instance, server)
         changed = _note(
             instance,
             cloud=_made(volume, port) | _runs(server),
@@ -87,10 +116,42 @@ def _note_place(volume: Volume, port: Port, lease: Lease) -> None:
     """Write down the address before a server starts whose agent will ask for it."""
     with lease.fenced() as instance:
         instance.cloud = instance.cloud | _made(volume, port)
-        instance.desired_revision += 1
-        instance.engine_revision = instance.desired_revision
+        _expect_another_engine(instance)
         summarise(instance)
         wake(instance.id)
+
+
+def _see_that_it_vanished(wanted: ServerSpec, place: dict[str, Any], lease: Lease, automatic: bool) -> None:
+    """A server that was there and is gone was not deleted by us. Raises CloudRefusal by the policy."""
+    if "server_id" not in place:
+        return
+    asked = wanted.rebuild != place.get("rebuild")
+    if not automatic and not asked:
+        raise CloudRefusal(
+            f"The server {place['server_id']} is gone, and Coffret did not delete it. Its volume is kept:"
+            " a rebuild action makes another server around it, and so does rebuild_policy = automatic."
+        )
+    with lease.fenced() as instance:
+        instance.cloud = {name: item for name, item in instance.cloud.items() if name != "server_id"}
+        _expect_another_engine(instance)
+        sentence = f"The server {place['server_id']} is gone; another is made around the kept volume."
+        events.record("repaired", sentence, instance)
+
+
+def _finish_rebuild(instance: Instance, server: Server) -> None:
+    if server.rebuild is None or server.rebuild == instance.cloud.get("rebuild"):
+        return
+    _expect_another_engine(instance)
+    action = db.session.get(Action, server.rebuild)
+    if action is not None and action.phase == "REQUESTED":
+        action.phase, action.finished_at = "DONE", now()
+        events.record("action", f"The server of {instance.name!r} was made anew.", instance)
+
+
+def _expect_another_engine(instance: Instance) -> None:
+    """What the agent of the old server reported is not true of the new one."""
+    instance.desired_revision += 1
+    instance.engine_revision = instance.desired_revision
 
 
 def _made(volume: Volume, port: Port) -> dict[str, Any]:
@@ -105,7 +166,7 @@ def _made(volume: Volume, port: Port) -> dict[str, Any]:
 
 
 def _runs(server: Server) -> dict[str, Any]:
-    return {"server_id": server.id, "flavor": server.flavor}
+    return {"server_id": server.id, "flavor": server.flavor, "rebuild": server.rebuild}
 
 
 def _note(instance: Instance, **columns: Any) -> bool:

@@ -99,6 +99,24 @@ class AccessSchema(BodySchema):
         return access | {"allowed_cidrs": None if cidrs is None else sorted(set(cidrs))}
 
 
+class ServerGroupSchema(BodySchema):
+    name = Text(
+        required=True,
+        validate=check_name,
+        metadata={
+            "description": "Name, the project's own. Instances that name the same group belong together.",
+            "pattern": NAME_PATTERN,
+        },
+    )
+    policy = Text(
+        required=True,
+        validate=ma.validate.OneOf(["affinity", "anti-affinity", "soft-affinity", "soft-anti-affinity"]),
+        metadata={
+            "description": "Whether its instances shall share a host or shall not; `soft-` where possible."
+        },
+    )
+
+
 class EndpointSchema(ma.Schema):
     name = ma.fields.String(required=True)
     host = ma.fields.String(required=True)
@@ -206,6 +224,20 @@ class InstanceSchema(ResourceSchema):
             " (`manual`) or restart (`automatic`)."
         },
     )
+    rebuild_policy = Text(
+        load_default="automatic",
+        validate=ma.validate.OneOf(["manual", "automatic"]),
+        metadata={
+            "description": "What to do when its server is gone: make another around the kept volume"
+            " (`automatic`) or wait for a rebuild action (`manual`)."
+        },
+    )
+    server_group = ma.fields.Nested(
+        ServerGroupSchema,
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "Nova server group, which says where it is placed.", "x-immutable": True},
+    )
     deletion_protection = Flag(
         load_default=False, metadata={"description": "Refuse to delete it while true."}
     )
@@ -239,6 +271,8 @@ class InstanceSchema(ResourceSchema):
             "availability_zone": row.availability_zone,
             "configuration_group": row.group.name if row.group else None,
             "restart_policy": row.restart_policy,
+            "rebuild_policy": row.rebuild_policy,
+            "server_group": row.server_group,
             "deletion_protection": row.deletion_protection,
             "labels": row.labels,
             "status": status.shown(row),
@@ -252,8 +286,11 @@ InstanceListSchema = list_schema(InstanceSchema)
 class ActionRequestSchema(BodySchema):
     type = Text(
         required=True,
-        validate=ma.validate.OneOf(["restart"]),
-        metadata={"description": "What to do: `restart` the engine."},
+        validate=ma.validate.OneOf(["restart", "rebuild"]),
+        metadata={
+            "description": "What to do: `restart` the engine, or `rebuild` the server from the image that"
+            " its datastore version has now. The volume and what is on it are kept."
+        },
     )
 
 

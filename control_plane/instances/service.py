@@ -1,6 +1,6 @@
 """The rules of instances. Knows nothing of HTTP."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
@@ -34,7 +34,7 @@ CLOUD_COLUMNS = {"name", "flavor", "volume_size", "is_public", "allowed_cidrs"}
 """Changes of these are the cloud's to carry out."""
 SPEC_COLUMNS = (
     "name", "flavor", "ram", "vcpus", "volume_size", "volume_type", "availability_zone",
-    "is_public", "allowed_cidrs", "network",
+    "is_public", "allowed_cidrs", "network", "server_group",
 )  # fmt: skip
 """Columns that drivers are told under the same name."""
 
@@ -140,14 +140,51 @@ def put(
 
     Raises Invalid, Conflict, PreconditionFailed, QuotaExceeded; then nothing changed.
     """
-    row = _find(ctx, key)
-    refuse_while_deleting(row, f"instance {key!r}")
-    _ask_cloud(ctx, row, _columns(ctx, row, key, wanted))  # before the transaction: it may take long
-    with transaction() as session:
-        row = _find(ctx, key, for_update=True)
+    return _write(ctx, key, lambda row: wanted, preconditions)
+
+
+def patch(
+    ctx: RequestContext,
+    key: str,
+    wanted: Callable[[Instance], Mapping[str, Any]],
+    preconditions: Preconditions = NONE,
+) -> tuple[Instance, Outcome]:
+    """Make the instance what `wanted` makes of it as it is. Raises NotFound, and what `put` raises."""
+
+    def of(row: Instance | None) -> Mapping[str, Any]:
+        if row is None:
+            raise _missing(ctx, key)
+        return wanted(row)
+
+    return _write(ctx, key, of, preconditions)
+
+
+def _write(
+    ctx: RequestContext,
+    key: str,
+    wanted: Callable[[Instance | None], Mapping[str, Any]],
+    preconditions: Preconditions,
+) -> tuple[Instance, Outcome]:
+    """The cloud is asked before the transaction, since it may take long, and again if the answer is
+    about another desire than the one found inside."""
+    while True:
+        row = _find(ctx, key)
         refuse_while_deleting(row, f"instance {key!r}")
-        preconditions.check(row)
-        columns = _columns(ctx, row, key, wanted)
+        asked = _columns(ctx, row, key, wanted(row))
+        _ask_cloud(ctx, row, asked)
+        with transaction():
+            row = _find(ctx, key, for_update=True)
+            refuse_while_deleting(row, f"instance {key!r}")
+            preconditions.check(row)
+            columns = _columns(ctx, row, key, wanted(row))
+            if columns == asked:
+                return _store(ctx, row, columns)
+
+
+def _store(
+    ctx: RequestContext, row: Instance | None, columns: Mapping[str, Any]
+) -> tuple[Instance, Outcome]:
+    with transaction() as session:
         quotas.check(ctx.project_id, row, columns)
         if row is None:
             row = Instance(
@@ -201,21 +238,29 @@ def delete(ctx: RequestContext, key: str, preconditions: Preconditions = NONE) -
         return row
 
 
-def restart(ctx: RequestContext, key: str) -> Action:
-    """Ask the agent to restart the engine once. Conflict while one is under way."""
+def act(ctx: RequestContext, key: str, kind: str) -> Action:
+    """Ask the agent to `restart` the engine, or the cloud to `rebuild` the server, once.
+
+    Conflict while one of that kind is under way.
+    """
     with transaction() as session:
         row = find(ctx, key, for_update=True)
         refuse_while_deleting(row, f"instance {row.name!r}")
-        if row.restart is not None and row.report.get("restart_done") != row.restart:
-            raise Conflict("A restart is under way already.", retry_after=5)
-        action = Action(
-            id=new_id(), instance_id=row.id, type="restart", phase="REQUESTED", created_at=now()
-        )
+        under_way = select(Action.id).filter_by(instance_id=row.id, type=kind, phase="REQUESTED")
+        if session.scalar(under_way) is not None:
+            raise Conflict(f"A {kind} is under way already.", retry_after=5)
+        action = Action(id=new_id(), instance_id=row.id, type=kind, phase="REQUESTED", created_at=now())
         session.add(action)
-        row.restart = action.id
-        touch(row, engine=True)
+        if kind == "restart":
+            row.restart = action.id
+            touch(row, engine=True)
+        else:
+            row.rebuild = action.id
+            row.cloud_failed = False
+            row.attempts = 0
+            touch(row)
         work.request(row.id)
-        events.record("action", f"Restart of {row.name!r} requested.", row)
+        events.record("action", f"{kind.title()} of {row.name!r} requested.", row)
         return action
 
 
@@ -235,11 +280,15 @@ def action(instance: Instance, action_id: str) -> Action:
 def spec(instance: Instance) -> ServerSpec:
     """What the drivers must know of the instance."""
     columns = {name: getattr(instance, name) for name in SPEC_COLUMNS}
-    return _spec(instance.id, instance.project_id, instance.datastore_version, columns)
+    return _spec(instance.id, instance.project_id, instance.datastore_version, columns, instance.rebuild)
 
 
 def _spec(
-    instance_id: str, project_id: str, version: DatastoreVersion, columns: Mapping[str, Any]
+    instance_id: str,
+    project_id: str,
+    version: DatastoreVersion,
+    columns: Mapping[str, Any],
+    rebuild: str | None = None,
 ) -> ServerSpec:
     return ServerSpec(
         instance_id=instance_id,
@@ -249,14 +298,19 @@ def _spec(
         version=version.name,
         image=version.image,
         image_tags=version.image_tags,
+        rebuild=rebuild,
         **{name: columns[name] for name in SPEC_COLUMNS},
     )
 
 
 def _ask_cloud(ctx: RequestContext, row: Instance | None, columns: Mapping[str, Any]) -> None:
+    """Raises Invalid, and CloudError when the cloud can't be asked."""
+    if row is not None and all(getattr(row, name) == value for name, value in columns.items()):
+        return
     version = db.session.get_one(DatastoreVersion, columns["datastore_version_id"])
     try:
-        clouds.current().validate(_spec(row.id if row else "", ctx.project_id, version, columns))
+        spec = _spec(row.id if row else "", ctx.project_id, version, columns)
+        clouds.current().validate(spec, ctx.keystone_token)
     except CloudRefusal as refusal:
         raise Invalid.field(refusal.pointer, str(refusal)) from refusal
 
@@ -283,6 +337,8 @@ def _columns(
         "availability_zone": wanted["availability_zone"],
         "configuration_group_id": _group_id(ctx, wanted["configuration_group"], version),
         "restart_policy": wanted["restart_policy"],
+        "rebuild_policy": wanted["rebuild_policy"],
+        "server_group": wanted["server_group"],
         "deletion_protection": wanted["deletion_protection"],
         "labels": wanted["labels"],
     }
@@ -349,6 +405,7 @@ def _refuse_what_is_fixed(row: Instance, columns: Mapping[str, Any]) -> None:
         ("volume_type", "/volume/type"),
         ("network", "/network"),
         ("availability_zone", "/availability_zone"),
+        ("server_group", "/server_group"),
     ):
         if columns[column] != getattr(row, column):
             raise Invalid.field(pointer, "It is fixed when the instance is made; make another instance.")

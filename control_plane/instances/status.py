@@ -92,7 +92,8 @@ def shown(instance: Instance) -> dict[str, Any]:
 
 
 def _cloud_done(instance: Instance) -> bool:
-    return instance.cloud_generation == instance.generation
+    as_asked = instance.rebuild == instance.cloud.get("rebuild")
+    return instance.cloud_generation == instance.generation and as_asked
 
 
 def _engine_done(instance: Instance) -> bool:

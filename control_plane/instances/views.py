@@ -6,7 +6,6 @@ from flask_smorest import Blueprint
 
 from control_plane import names
 from control_plane.auth import Role, context, require
-from control_plane.database import transaction
 from control_plane.databases import service as databases
 from control_plane.databases.schemas import DatabaseSchema
 from control_plane.errors import Invalid
@@ -28,6 +27,7 @@ from control_plane.instances.schemas import (
     InstanceSchema,
 )
 from control_plane.instances.status import settled
+from control_plane.upsert import Outcome
 from control_plane.users import service as users
 from control_plane.users.schemas import UserSchema
 
@@ -109,7 +109,7 @@ class InstanceByName(MethodView):
     @takes(InstanceSchema)
     def put(self, instance: str, body: dict[str, Any]) -> Response:
         """Create or replace an instance"""
-        return self._put(instance, body)
+        return self._written(*service.put(context(), instance, body, preconditions.of_request()))
 
     @blueprint.response(200, InstanceSchema)
     @require(Role.MEMBER)
@@ -117,12 +117,13 @@ class InstanceByName(MethodView):
     @takes_patch(InstanceSchema)
     def patch(self, instance: str) -> Response:
         """Change an instance by JSON merge-patch"""
-        with transaction():
-            row = service.find(context(), instance)
-            return self._put(instance, patched(schema, row))
+        return self._written(
+            *service.patch(
+                context(), instance, lambda row: patched(schema, row), preconditions.of_request()
+            )
+        )
 
-    def _put(self, instance: str, body: dict[str, Any]) -> Response:
-        row, outcome = service.put(context(), instance, body, preconditions.of_request())
+    def _written(self, row: Instance, outcome: Outcome) -> Response:
         return answers.written(
             row, schema.dump(row), outcome, "instances.InstanceByName", later=True,
             instance=row.name,
@@ -155,8 +156,8 @@ class Actions(MethodView):
     @takes(ActionRequestSchema)
     @idempotent
     def post(self, instance: str, body: dict[str, Any]) -> Response:
-        """Do something once to the instance: restart its engine"""
-        return answers.plain(action_schema.dump(service.restart(context(), instance)), 202)
+        """Do something once to the instance: restart its engine, rebuild its server"""
+        return answers.plain(action_schema.dump(service.act(context(), instance, body["type"])), 202)
 
 
 @blueprint.route("/<instance>/actions/<action>")

@@ -142,7 +142,8 @@ class Runner:
 def _finish(lease: Lease, look: Look) -> float | None:
     """Note what was done and give the lease back. Returns the seconds after which to run again."""
     with lease.fenced() as instance:
-        instance.attempts = instance.attempts + 1 if look.failed else 0
+        if not look.pending:
+            instance.attempts = instance.attempts + 1 if look.failed else 0
         again = backoff(instance.attempts) if look.failed else look.again
         if instance.sentence != look.sentence:
             log.log(logging.WARNING if look.failed else logging.INFO, "%s", look.sentence)

@@ -16,6 +16,7 @@ from control_plane.clouds.local import account, flavors
 from control_plane.clouds.local.binaries import Binaries
 from control_plane.clouds.local.compute import Compute
 from control_plane.clouds.local.images import Images
+from control_plane.clouds.local.inventory import Inventory
 from control_plane.clouds.local.network import Network
 from control_plane.clouds.local.places import Places
 from control_plane.clouds.local.volumes import Volumes
@@ -36,5 +37,6 @@ def open_cloud(settings: Settings) -> Cloud:
         volumes=Volumes(places),
         network=Network(places),
         compute=Compute(places, binaries, owner),
+        inventory=Inventory(places),
         resync_seconds=RESYNC_SECONDS,
     )

@@ -47,6 +47,8 @@ class Compute:
                 "The local cloud is one machine without availability zones; leave it out.",
                 "/availability_zone",
             )
+        if spec.server_group is not None:
+            raise CloudRefusal("The local cloud is one machine; leave server_group out.", "/server_group")
         memory = psutil.virtual_memory().total // _MIB
         if spec.ram > memory:
             raise CloudRefusal(
@@ -57,7 +59,8 @@ class Compute:
         home = self.places.agent(instance_id)
         if not (home / "agent.json").exists():
             return None
-        return Server(instance_id, _agent(home) is not None, _told(home).get("flavor", ""))
+        told = _told(home)
+        return Server(instance_id, _agent(home) is not None, told.get("flavor", ""), told.get("rebuild"))
 
     def ensure(self, spec: ServerSpec, volume: Volume, port: Port, bootstrap: Bootstrap) -> Server:
         home = self.places.agent(spec.instance_id)
@@ -69,7 +72,7 @@ class Compute:
                 _start(home)
         except OSError as error:
             raise CloudError(f"The agent cannot be started: {error}") from error
-        return Server(spec.instance_id, True, spec.flavor)
+        return Server(spec.instance_id, True, spec.flavor, spec.rebuild)
 
     def delete(self, instance_id: str) -> None:
         home = self.places.agent(instance_id)
@@ -86,10 +89,10 @@ class Compute:
 
     def _tell(self, home: Path, spec: ServerSpec, bootstrap: Bootstrap) -> None:
         """Write agent.json. An agent that was started with another one makes way; the engine stays."""
-        told = _told(home)
+        told, ca = _told(home), bootstrap.ca
         wanted: dict[str, Any] = {
             "url": bootstrap.url,
-            "ca": None,
+            "ca": str(home / "ca.pem") if ca else None,
             "instance_id": spec.instance_id,
             "manager": spec.manager,
             "data": str(self.places.data(spec.instance_id)),
@@ -97,6 +100,7 @@ class Compute:
             "binaries": str(self.binaries.usable(spec.manager, spec.version)),
             "account": self.account.name if self.account else None,
             "agent_version": guest_agent.__version__,
+            "rebuild": spec.rebuild,
         }
         same = all(told.get(name) == value for name, value in wanted.items())
         token = told.get("bootstrap_token")
@@ -108,6 +112,8 @@ class Compute:
             return
         if not same and (agent := _agent(home)) is not None:
             process.stop(agent, signal.SIGUSR2, _LEAVE_SECONDS)
+        if ca:
+            files.write(home / "ca.pem", ca, mode=0o600)
         files.write(home / "agent.json", json.dumps(wanted, indent=2) + "\n", mode=0o600)
 
 

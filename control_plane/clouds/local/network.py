@@ -18,7 +18,7 @@ RANGE = range(21000, 32000)
 class Network:
     places: Places
 
-    def validate(self, spec: ServerSpec) -> None:
+    def validate(self, spec: ServerSpec, keystone_token: str | None = None) -> None:
         if spec.is_public:
             raise CloudRefusal(
                 "The local cloud has only this machine's loopback interface; is_public must be false.",

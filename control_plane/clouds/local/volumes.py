@@ -32,8 +32,13 @@ class Volumes:
             return None
         return Volume(instance_id, noted["size"])
 
-    def ensure(self, spec: ServerSpec) -> Volume:
+    def ensure(self, spec: ServerSpec, *, known: bool) -> Volume:
         there = self.find(spec.instance_id)
+        if there is None and known:
+            raise CloudRefusal(
+                f"The volume's folder, {self.places.volume(spec.instance_id)}, is gone, and the data with"
+                " it. Put the folder back, or delete the instance."
+            )
         if there is not None and there.size > spec.volume_size:
             raise CloudRefusal(
                 f"The volume has {there.size} GiB and only grows; {spec.volume_size} were asked for.",

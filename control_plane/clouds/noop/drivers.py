@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from control_plane.clouds.base import (
     Bootstrap,
     Cloud,
+    CloudObject,
     CloudRefusal,
     Flavor,
     Port,
@@ -62,7 +63,7 @@ class Volumes:
     def find(self, instance_id: str) -> Volume | None:
         return self.books.volumes.get(instance_id)
 
-    def ensure(self, spec: ServerSpec) -> Volume:
+    def ensure(self, spec: ServerSpec, *, known: bool) -> Volume:
         with self.books.lock:
             self.books.act("volumes.ensure")
             there = self.books.volumes.get(spec.instance_id)
@@ -82,7 +83,7 @@ class Volumes:
 class Network:
     books: Books
 
-    def validate(self, spec: ServerSpec) -> None:
+    def validate(self, spec: ServerSpec, keystone_token: str | None = None) -> None:
         """Every network can be pretended."""
 
     def find(self, instance_id: str) -> Port | None:
@@ -118,7 +119,7 @@ class Compute:
     def ensure(self, spec: ServerSpec, volume: Volume, port: Port, bootstrap: Bootstrap) -> Server:
         with self.books.lock:
             self.books.act("compute.ensure")
-            server = Server(f"server-{spec.instance_id}", running=True, flavor=spec.flavor)
+            server = Server(f"server-{spec.instance_id}", True, spec.flavor, spec.rebuild)
             self.books.servers[spec.instance_id] = server
             return server
 
@@ -126,6 +127,23 @@ class Compute:
         with self.books.lock:
             self.books.act("compute.delete")
             self.books.servers.pop(instance_id, None)
+
+
+@dataclass(frozen=True)
+class Inventory:
+    books: Books
+
+    def objects(self) -> Sequence[CloudObject]:
+        with self.books.lock:
+            return [
+                CloudObject(kind, item.id, item.id, instance_id)
+                for kind, page in (
+                    ("server", self.books.servers),
+                    ("volume", self.books.volumes),
+                    ("port", self.books.ports),
+                )
+                for instance_id, item in page.items()
+            ]
 
 
 def cloud(books: Books) -> Cloud:
@@ -136,6 +154,7 @@ def cloud(books: Books) -> Cloud:
         volumes=Volumes(books),
         network=Network(books),
         compute=Compute(books),
+        inventory=Inventory(books),
         resync_seconds=RESYNC_SECONDS,
         agentless=True,
     )
