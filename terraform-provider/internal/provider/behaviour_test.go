@@ -88,21 +88,28 @@ func serve(t *testing.T, c *controlPlane) server {
 	t.Helper()
 	web := httptest.NewServer(c)
 	t.Cleanup(web.Close)
-	t.Setenv(endpointVariable, web.URL)
-	t.Setenv(tokenVariable, "a-token")
+	t.Setenv("COFFRET_ENDPOINT", web.URL)
+	t.Setenv("COFFRET_TOKEN", "cfrt_a.token")
 	s := server{providerserver.NewProtocol6(New("test")())(), t, tftypes.Object{}}
 	schemas, err := s.GetProviderSchema(context.Background(), &tfprotov6.GetProviderSchemaRequest{})
 	check(t, err)
 	s.kind = schemas.ResourceSchemas["coffret_instance"].ValueType().(tftypes.Object)
-	settings := schemas.Provider.ValueType()
-	empty := tftypes.NewValue(settings, map[string]tftypes.Value{
-		"endpoint": tftypes.NewValue(tftypes.String, nil), "token": tftypes.NewValue(tftypes.String, nil),
-	})
-	config, err := tfprotov6.NewDynamicValue(settings, empty)
-	check(t, err)
-	_, err = s.ConfigureProvider(context.Background(), &tfprotov6.ConfigureProviderRequest{Config: &config})
+	config := providerBlock(t, schemas.Provider.ValueType(), nil)
+	_, err = s.ConfigureProvider(context.Background(), &tfprotov6.ConfigureProviderRequest{Config: config})
 	check(t, err)
 	return s
+}
+
+// providerBlock is a provider block with some values and no others.
+func providerBlock(t *testing.T, kind tftypes.Type, values map[string]any) *tfprotov6.DynamicValue {
+	t.Helper()
+	block := map[string]tftypes.Value{}
+	for name, kind := range kind.(tftypes.Object).AttributeTypes {
+		block[name] = tftypes.NewValue(kind, values[name])
+	}
+	config, err := tfprotov6.NewDynamicValue(kind, tftypes.NewValue(kind, block))
+	check(t, err)
+	return &config
 }
 
 func check(t *testing.T, err error) {
