@@ -45,7 +45,10 @@ def serve(settings: Settings) -> None:
     cloud = open_cloud(settings)
     make_folder(settings.data_dir, 0o700)
     with _only_one(settings.data_dir):
-        prepare(create_app(settings, cloud), settings)
+        app = create_app(settings, cloud)
+        prepare(app, settings)
+        if keystone := app.extensions["coffret_keystone"]:
+            keystone.check()
         scheme = "https" if settings.tls_certificate else "http"
         log.info("serving on %s://%s, data in %s", scheme, settings.bind, settings.data_dir.absolute())
         _Server(settings, cloud).run()
@@ -143,7 +146,7 @@ class _Server(BaseApplication):
     def _begin(self, worker: Any) -> None:
         app: Flask = worker.wsgi
         runner: Runner = app.extensions["coffret_runner"]
-        sweep = Sweep(app, runner, self._settings.sweep_seconds)
+        sweep = Sweep(app, self._cloud, runner, self._settings.sweep_seconds)
         app.extensions["coffret_sweep"] = sweep
         _let_go_at_end(app.extensions["coffret_changes"])
         runner.start()
