@@ -25,7 +25,7 @@ func secured(settings sources, base *tls.Config) (*tls.Config, error) {
 		made.InsecureSkipVerify = yes
 	}
 	if ca := settings.get("cacert_file"); ca.text != "" {
-		content, err := pem(ca)
+		content, err := contentOf(ca)
 		if err != nil {
 			return nil, &Fault{"cacert_file", "Unusable CA", err.Error()}
 		}
@@ -38,11 +38,11 @@ func secured(settings sources, base *tls.Config) (*tls.Config, error) {
 	if len(pair) == 0 {
 		return made, nil
 	}
-	cert, err := pem(pair["cert"])
+	cert, err := contentOf(pair["cert"])
 	if err != nil {
 		return nil, &Fault{"cert", "Unusable client certificate", err.Error()}
 	}
-	key, err := pem(pair["key"])
+	key, err := contentOf(pair["key"])
 	if err != nil {
 		return nil, &Fault{"key", "Unusable client certificate", err.Error()}
 	}
@@ -54,9 +54,9 @@ func secured(settings sources, base *tls.Config) (*tls.Config, error) {
 	return made, nil
 }
 
-// pem returns what a setting holds itself, or the content of the file that it names. Errors do not show it:
+// contentOf returns what a setting holds itself, or the content of the file that it names. Errors do not show it:
 // it may be a key that lost its first line.
-func pem(setting value) ([]byte, error) {
+func contentOf(setting value) ([]byte, error) {
 	if setting.text == "" {
 		return nil, errors.New("`cert` and `key` go together; one of them is missing, whether in the provider block or" +
 			" in the environment (OS_CERT, OS_KEY).")
