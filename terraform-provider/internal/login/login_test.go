@@ -296,6 +296,15 @@ func TestTheEndpoint(t *testing.T) {
 		t.Setenv("OS_REGION_NAME", "south")
 		get(t, connected(t, c.block("region", "north")))
 	})
+	t.Run("by what the environment says, before clouds.yaml", func(t *testing.T) {
+		c := newCloud(t)
+		c.write(t, "clouds.yaml", strings.ReplaceAll(twoClouds, "region_name: north", "interface: public"))
+		c.write(t, "secure.yaml", passwords)
+		c.more = []any{south}
+		t.Setenv("OS_REGION_NAME", "south")
+		t.Setenv("OS_ENDPOINT_TYPE", "internal")
+		contains(t, fault(t, map[string]string{"cloud": "mine"}).Detail, "Wanted: internal in south.")
+	})
 	t.Run("of the block, before the catalogue", func(t *testing.T) {
 		c := newCloud(t)
 		get(t, connected(t, c.block("endpoint", c.URL+"/elsewhere/v1")))
