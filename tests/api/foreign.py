@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from contract import GROUP, INSTANCE, PASSWORD
+from contract import GROUP, INSTANCE, PASSWORD, Caller
 
 METHODS = ("get", "put", "post", "patch", "delete")
 MARK = "this-is-only-for-its-own-project"
@@ -23,6 +23,14 @@ BODIES: dict[str, Any] = {
 
 Send = Callable[[str, str, Any], tuple[int, str]]
 """Sends method, path (with /v1) and body as someone; returns status and text of the answer."""
+
+
+def sent_by(caller: Caller) -> Send:
+    def send(method: str, path: str, body: Any) -> tuple[int, str]:
+        answer = caller(method, path.removeprefix("/v1"), body)
+        return answer.status_code, answer.text
+
+    return send
 
 
 def operations(document: Any) -> list[tuple[str, str]]:

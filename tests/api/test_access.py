@@ -6,21 +6,13 @@ from typing import Any
 
 import pytest
 from contract import GROUP, INSTANCE, Api, Caller, problem
-from foreign import Send, body, located, operations, own, refused_everywhere, seen
+from foreign import body, located, operations, own, refused_everywhere, seen, sent_by
 
 from control_plane.auth import Role, tokens
 from control_plane.database import now
 
 ADMINS = ("/v1/datastores/", "/v1/quotas/", "/v1/tokens")
 ACTS = ("PUT", "PATCH", "POST", "DELETE")
-
-
-def send(caller: Caller) -> Send:
-    def sent(method: str, path: str, body: Any) -> tuple[int, str]:
-        answer = caller(method, path.removeprefix("/v1"), body)
-        return answer.status_code, answer.text
-
-    return sent
 
 
 @pytest.fixture
@@ -31,7 +23,7 @@ def document(api: Api) -> Any:
 @pytest.fixture
 def known(api: Api) -> tuple[dict[str, str], dict[str, str]]:
     """A project with one of everything, by the names of the paths' parameters: by name, and by id."""
-    found = own(send(api), "project")
+    found = own(sent_by(api), "project")
     api.work()
     return found
 
@@ -60,9 +52,9 @@ def test_a_member_does_not_touch_what_is_the_operators(api: Api, document: Any, 
 
 def test_another_project_sees_and_touches_nothing(api: Api, document: Any, known: Any) -> None:
     names, ids = known
-    before = seen(document, send(api), ids)
-    assert list(refused_everywhere(document, send(api.stranger), names, ids)) == []
-    assert seen(document, send(api), ids) == before
+    before = seen(document, sent_by(api), ids)
+    assert list(refused_everywhere(document, sent_by(api.stranger), names, ids)) == []
+    assert seen(document, sent_by(api), ids) == before
     problem(api.stranger.get(f"/events?instance={ids['instance']}"), 404, "not_found")
 
 
