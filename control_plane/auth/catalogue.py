@@ -92,11 +92,11 @@ def _endpoint(identity: Proxy, service: Service, region: str, interface: str, ur
             service_id=service.id, region_id=region, interface=interface, url=url, is_enabled=True
         )
         return f"{what} created"
-    before = found[0]
-    if before.url == url and before.is_enabled:
+    before = str(found[0].url)
+    if before == url and found[0].is_enabled:
         return f"{what} there already"
-    identity.update_endpoint(before, url=url, is_enabled=True)
-    return f"{what} instead of {before.url}" if before.url != url else f"{what} enabled"
+    identity.update_endpoint(found[0], url=url, is_enabled=True)
+    return f"{what} instead of {before}" if before != url else f"{what} enabled"
 
 
 def _said(error: HttpException) -> CoffretError:

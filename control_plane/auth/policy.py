@@ -7,7 +7,7 @@ from typing import ParamSpec, TypeVar, cast
 
 from flask import current_app, request
 from oslo_config import cfg
-from oslo_policy.policy import Enforcer, InvalidDefinitionError, Rules, parse_file_contents
+from oslo_policy.policy import Enforcer, InvalidDefinitionError, RuleDefault, Rules, parse_file_contents
 
 from control_plane.auth.context import RequestContext, Role, context
 from control_plane.auth.rules import OPERATIONS, PREFIX, list_rules
@@ -73,8 +73,8 @@ def _read(file: Path) -> Mapping[str, str]:
                 f"COFFRET_POLICY_FILE={file}: there is no rule {name!r}.{nearest(name, _KNOWN)}"
                 " `coffret policy` prints all."
             )
-        parsed = Rules.from_dict({str(name): check})
-        if check not in ("!", []) and str(parsed[str(name)]) == "!":
+        # what oslo.policy does not understand becomes `!`, which denies
+        if not isinstance(check, str) or ("!" in str(RuleDefault(name, check).check) and "!" not in check):
             raise SettingsError(f"COFFRET_POLICY_FILE={file}: {name!r} is {check!r}, which is no check.")
     return cast(Mapping[str, str], read)
 
