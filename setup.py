@@ -38,6 +38,7 @@ setup(
         "Flask-SQLAlchemy>=3.1",
         "gunicorn>=23",
         "marshmallow>=4",
+        "oslo.policy>=4.5",
         "scramp>=1.4",
         "SQLAlchemy>=2.0.36",
     ],
@@ -55,13 +56,14 @@ setup(
             "types-PyMySQL",
             "types-requests",
         ],
-        "openstack": ["openstacksdk>=4.4"],
+        "openstack": ["keystonemiddleware>=10.7", "openstacksdk>=4.4"],
         "generate": ["Jinja2>=3.1"],
     },
     entry_points={
         "console_scripts": [
             "coffret=control_plane.cli:main",
             "coffret-agent=guest_agent.__main__:main",
-        ]
+        ],
+        "oslo.policy.policies": ["coffret=control_plane.auth.rules:list_rules"],
     },
 )

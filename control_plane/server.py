@@ -45,7 +45,10 @@ def serve(settings: Settings) -> None:
     cloud = open_cloud(settings)
     make_folder(settings.data_dir, 0o700)
     with _only_one(settings.data_dir):
-        prepare(create_app(settings, cloud), settings)
+        app = create_app(settings, cloud)
+        prepare(app, settings)
+        if keystone := app.extensions["coffret_keystone"]:
+            keystone.check()
         scheme = "https" if settings.tls_certificate else "http"
         log.info("serving on %s://%s, data in %s", scheme, settings.bind, settings.data_dir.absolute())
         _Server(settings, cloud).run()
