@@ -102,6 +102,8 @@ class Port:
     listen: Sequence[str]
     """Addresses the engine binds inside the server."""
     port: int
+    attach: Sequence[str] = ()
+    """Ids of the ports to give the server, in this order; the user's is the first."""
 
 
 @dataclass(frozen=True)
