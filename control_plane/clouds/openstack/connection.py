@@ -121,6 +121,18 @@ class OpenStack:
         """Of the service project, which owns all objects."""
         return cast(str, self.connection.current_project_id)
 
+    def named(self, instance_id: str) -> str:
+        """Name of an instance's objects in Neutron."""
+        return f"coffret-{instance_id}"
+
+    def described(self, instance_id: str) -> str:
+        """Description of an instance's objects, which tells whose of several control planes it is."""
+        return f"{self.description_prefix}{instance_id}"
+
+    @property
+    def description_prefix(self) -> str:
+        return f"coffret {self.deployment}: instance "
+
     def log_in(self) -> None:
         """Raises SettingsError unless the cloud lets us in now."""
         try:
