@@ -196,6 +196,10 @@ class Bootstrap(Protocol):
         """Whether an agent ever traded in a token."""
 
     @property
+    def waiting(self) -> bool:
+        """Whether a token handed out before may still be traded in."""
+
+    @property
     def silent(self) -> bool:
         """Whether an agent that was heard of is heard of no more; its secret may be lost."""
 

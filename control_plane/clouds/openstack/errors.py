@@ -25,9 +25,9 @@ _BUSY = re.compile(r"Invalid volume:|status must", re.IGNORECASE)
 def reason(service: str, error: BaseException) -> str:
     """What the cloud said, as a sentence that names who said it; without anything secret."""
     if isinstance(error, sdk.HttpException):
-        return f"{service} says: {_sentence(error.details or error.message)}"
+        return f"{service} says: {sentence(error.details or error.message)}"
     if isinstance(error, keystone.HttpError):  # openstacksdk raises its own for all but logging in
-        return f"Keystone says: {_sentence(error.message)}"
+        return f"Keystone says: {sentence(error.message)}"
     if isinstance(error, keystone.ConnectionError):
         address = _ADDRESS.search(str(error))
         where = f" at {address.group()}" if address else ""
@@ -35,7 +35,7 @@ def reason(service: str, error: BaseException) -> str:
             "did not answer in time" if isinstance(error, keystone.ConnectTimeout) else "cannot be reached"
         )
         return f"{service} {what}{where}."
-    return f"{service} cannot be asked: {_sentence(str(error))}"
+    return f"{service} cannot be asked: {sentence(str(error))}"
 
 
 def translated(service: str, error: BaseException) -> CloudError | CloudRefusal:
@@ -82,7 +82,8 @@ def asks(service: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     return decorate
 
 
-def _sentence(text: str) -> str:
+def sentence(text: str) -> str:
+    """What the cloud said, as one sentence of bounded length without anything secret."""
     text = _ENCODED.sub("…", " ".join(text.split()))
     if len(text) > LONGEST:
         text = f"{text[:LONGEST]}…"
