@@ -140,7 +140,11 @@ class OpenStack:
         except (sdk.SDKException, keystone.ClientException) as error:
             raise SettingsError(
                 f"The cloud that OS_CLOUD={os.environ.get('OS_CLOUD', '')!r} names cannot be used:"
-                f" {reason('Keystone', error)}"
+                f" {reason('OpenStack', error)}"
             ) from error
-        finally:
-            self._opened.clear()  # the processes that serve are forked from this one
+
+    def hang_up(self) -> None:
+        """Before a fork: connections do not survive one."""
+        for connection in self._opened.values():
+            connection.close()
+        self._opened.clear()
