@@ -140,12 +140,11 @@ class Flavors(Protocol):
 class Volumes(Protocol):
     def validate(self, spec: ServerSpec) -> None: ...
 
-    def find(self, instance_id: str) -> Volume | None: ...
-
-    def ensure(self, spec: ServerSpec, *, known: bool) -> Volume:
+    def ensure(self, spec: ServerSpec, *, known: str | None) -> Volume:
         """Create it, or grow it to `volume_size`.
 
-        `known`: it was made before; that it is gone is a CloudRefusal, never a new, empty volume.
+        `known`: id of the one that was ready before, so that a server may have had it. That it is gone
+        is a CloudRefusal, never a new, empty volume.
         """
 
     def delete(self, instance_id: str) -> None: ...
@@ -154,8 +153,6 @@ class Volumes(Protocol):
 class Network(Protocol):
     def validate(self, spec: ServerSpec, keystone_token: str | None = None) -> None:
         """`keystone_token`: the caller's, to see the network with their eyes."""
-
-    def find(self, instance_id: str) -> Port | None: ...
 
     def ensure(self, spec: ServerSpec) -> Port:
         """Create the port, or bring it in line with `access`."""

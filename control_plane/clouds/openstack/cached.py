@@ -26,3 +26,7 @@ class Cached(Generic[T]):
             if question not in self._answers:
                 self._answers[question] = (now + self.seconds, ask())
             return self._answers[question][1]
+
+    def forget(self) -> None:
+        with self._lock:
+            self._answers.clear()

@@ -121,6 +121,18 @@ class OpenStack:
         """Of the service project, which owns all objects."""
         return cast(str, self.connection.current_project_id)
 
+    def named(self, instance_id: str) -> str:
+        """Name of an instance's objects in Neutron."""
+        return f"coffret-{instance_id}"
+
+    def described(self, instance_id: str) -> str:
+        """Description of an instance's objects, which tells whose of several control planes it is."""
+        return f"{self.description_prefix}{instance_id}"
+
+    @property
+    def description_prefix(self) -> str:
+        return f"coffret {self.deployment}: instance "
+
     def log_in(self) -> None:
         """Raises SettingsError unless the cloud lets us in now."""
         try:
@@ -128,7 +140,11 @@ class OpenStack:
         except (sdk.SDKException, keystone.ClientException) as error:
             raise SettingsError(
                 f"The cloud that OS_CLOUD={os.environ.get('OS_CLOUD', '')!r} names cannot be used:"
-                f" {reason('Keystone', error)}"
+                f" {reason('OpenStack', error)}"
             ) from error
-        finally:
-            self._opened.clear()  # the processes that serve are forked from this one
+
+    def hang_up(self) -> None:
+        """Before a fork: connections do not survive one."""
+        for connection in self._opened.values():
+            connection.close()
+        self._opened.clear()
