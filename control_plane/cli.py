@@ -1,6 +1,7 @@
 """The `coffret` command."""
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -9,8 +10,10 @@ from pathlib import Path
 import click
 import flask_migrate
 
+from control_plane import clouds
 from control_plane.app import create_app
 from control_plane.auth import Role, tokens
+from control_plane.clouds import Cloud, CloudError, CloudPending
 from control_plane.clouds.local.places import make_folder
 from control_plane.clouds.registry import open_cloud
 from control_plane.database import now
@@ -18,6 +21,7 @@ from control_plane.datastores import service as datastores
 from control_plane.errors import CoffretError
 from control_plane.server import log_to_stderr, serve
 from control_plane.settings import Settings
+from control_plane.work import survey
 
 
 class _Commands(click.Group):
@@ -103,6 +107,48 @@ def import_datastores(settings: Settings, files: tuple[Path, ...]) -> None:
         for file in files:
             version, outcome = datastores.import_catalogue(datastores.read_catalogue(file))
             click.echo(f"{version.datastore.name} {version.name}: {outcome.value}")
+
+
+@main.group("cloud")
+def cloud_group() -> None:
+    """What is on the cloud."""
+
+
+@cloud_group.command("sweep")
+@click.option("--delete", is_flag=True, help="Delete the orphans, volumes and their data included.")
+@click.pass_obj
+def sweep_cloud(settings: Settings, delete: bool) -> None:
+    """List objects of this deployment that no instance claims, and instances whose objects are gone.
+
+    The latter are looked at by the running control plane at once. Deleting is for the former alone.
+    """
+    with _application(settings):
+        cloud = clouds.current()
+        found = survey.take(cloud)
+        survey.look_after(found)
+        for sentence in found.sentences:
+            click.echo(sentence)
+        orphans = {item.instance_id for item in found.orphans}
+        if delete:
+            for instance_id in sorted(orphans):
+                _delete_all(cloud, instance_id)
+                click.echo(f"deleted what instance {instance_id} had")
+        elif orphans:
+            click.echo("Nothing was deleted: --delete removes what no instance claims, with its data.")
+        if not found.sentences:
+            click.echo("Everything on the cloud is some instance's, and nothing is missing.")
+
+
+def _delete_all(cloud: Cloud, instance_id: str) -> None:
+    """Raises CloudError when it takes longer than ten minutes."""
+    deadline = time.monotonic() + 600
+    while True:
+        try:
+            return cloud.delete(instance_id)
+        except CloudPending as pending:
+            if time.monotonic() > deadline:
+                raise CloudError(f"Instance {instance_id}: still {pending}; sweep again.") from pending
+            time.sleep(pending.again)
 
 
 @main.command()

@@ -143,7 +143,7 @@ class _Server(BaseApplication):
     def _begin(self, worker: Any) -> None:
         app: Flask = worker.wsgi
         runner: Runner = app.extensions["coffret_runner"]
-        sweep = Sweep(app, runner, self._settings.sweep_seconds)
+        sweep = Sweep(app, self._cloud, runner, self._settings.sweep_seconds)
         app.extensions["coffret_sweep"] = sweep
         _let_go_at_end(app.extensions["coffret_changes"])
         runner.start()

@@ -98,9 +98,19 @@ class Converger:
     def get_ahead(self) -> None:
         """Make the engine's data directory before it is known what else is wanted."""
         try:
+            self._see_that_data_is_there()
             self._engine.initialise()
         except EngineError as error:
             log.warning("%s: %s", self._engine.manager, error)  # the first pass finds and reports it
+
+    def _see_that_data_is_there(self) -> None:
+        """An engine that ran before must not begin anew with nothing. Raises EngineError."""
+        data = self._engine.home.data
+        if self._state.now.starts and not (data.is_dir() and any(data.iterdir())):
+            raise EngineError(
+                f"{self._engine.manager} ran here before, and now there is nothing in {data}: its data"
+                " is gone. Put it back, or delete the instance."
+            )
 
     def stop(self) -> None:
         """Stop the engine. Raises EngineError."""
@@ -142,6 +152,7 @@ class Converger:
         up = engine.running()
         if not up:
             self._see("preparing", self._report["engine"]["message"])
+            self._see_that_data_is_there()
         engine.prepare(wanted, parameters)
         if up and (reason := self._restart_reason(directive)):
             self._restart(directive, reason)

@@ -5,7 +5,7 @@ called again after a crash. `validate` methods look and never act. Drivers know 
 state database.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -221,6 +221,8 @@ class Cloud:
     inventory: Inventory
     resync_seconds: float
     """How often a converged instance is looked at again."""
+    survey_seconds: float = 300.0
+    """How often what is on the cloud is held against the rows."""
     agentless: bool = False
     """Nothing runs on this cloud, so reconcile plays the agents."""
 
@@ -229,3 +231,9 @@ class Cloud:
         self.network.validate(spec, keystone_token)
         for driver in (self.images, self.volumes, self.compute):
             driver.validate(spec)
+
+    def delete(self, instance_id: str, between: Callable[[], None] = lambda: None) -> None:
+        """Remove all that the instance has, `between` called after each step. Raises CloudPending."""
+        for driver in (self.compute, self.volumes, self.network):
+            driver.delete(instance_id)
+            between()

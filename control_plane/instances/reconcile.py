@@ -61,9 +61,7 @@ def reconcile(instance_id: str, cloud: Cloud, lease: Lease) -> Look:
 
 
 def _delete(wanted: ServerSpec, cloud: Cloud, lease: Lease) -> Look:
-    for driver in (cloud.compute, cloud.volumes, cloud.network):
-        driver.delete(wanted.instance_id)
-        lease.renew()
+    cloud.delete(wanted.instance_id, between=lease.renew)
     sentence = f"deleted {wanted.name}"
     with lease.fenced() as instance:
         events.record("deleted", f"Instance {wanted.name!r} is deleted.", instance)

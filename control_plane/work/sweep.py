@@ -12,9 +12,11 @@ from sqlalchemy import or_, select
 from control_plane import work
 from control_plane.agents.credentials import BOOTSTRAP_LIFETIME
 from control_plane.agents.models import Agent
+from control_plane.clouds import Cloud, CloudError
 from control_plane.database import db, now, transaction
 from control_plane.instances.models import Instance
 from control_plane.instances.status import summarise
+from control_plane.work import survey
 from control_plane.work.clock import epoch
 
 SILENT = timedelta(seconds=60)
@@ -28,13 +30,17 @@ log = logging.getLogger(__name__)
 class Sweep:
     """A thread that sweeps every `seconds`, each time somewhat earlier or later."""
 
-    def __init__(self, app: Flask, runner: work.Runner, seconds: float) -> None:
+    def __init__(self, app: Flask, cloud: Cloud, runner: work.Runner, seconds: float) -> None:
         self._app = app
+        self._cloud = cloud
         self._runner = runner
         self._seconds = seconds
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._work, name="sweep", daemon=True)
         self._began = time.monotonic()
+        self._surveyed = self._began
+        self._known: set[str] = set()
+        """What surveys said last; said once."""
 
     def start(self) -> None:
         self._thread.start()
@@ -52,9 +58,23 @@ class Sweep:
                     request_due(self._runner)
                     if time.monotonic() - self._began > SILENT.total_seconds():
                         notice_silence()  # not before: nobody could be heard while nobody listened
+                    if time.monotonic() - self._surveyed > self._cloud.survey_seconds:
+                        self._surveyed = time.monotonic()
+                        self._survey()
             except Exception:
                 log.exception("a sweep broke off; the next one follows")
             pause = self._seconds * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
+
+    def _survey(self) -> None:
+        try:
+            found = survey.take(self._cloud)
+        except CloudError as error:
+            log.warning("the cloud cannot be surveyed: %s", error)
+            return
+        for sentence in set(found.sentences) - self._known:
+            log.warning("%s", sentence)
+        self._known = set(found.sentences)
+        survey.look_after(found)
 
 
 def request_due(runner: work.Runner) -> int:

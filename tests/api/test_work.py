@@ -290,7 +290,9 @@ def test_sweep_and_runner_bring_an_instance_on_that_nobody_asks_for(control_plan
     instance_id = control_plane.put_instance()
     control_plane.runner._due.clear()  # as after a SIGKILL: what was in memory is lost
     control_plane.runner.start()
-    sweep = Sweep(control_plane.app, control_plane.runner, 0.1)
+    sweep = Sweep(
+        control_plane.app, control_plane.app.extensions["coffret_cloud"], control_plane.runner, 0.1
+    )
     sweep.start()
     eventually(lambda: instance_id in control_plane.books.servers)
     sweep.stop()

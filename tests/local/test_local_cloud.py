@@ -98,6 +98,47 @@ def test_a_volume_grows_in_place(orders: Serving) -> None:
     assert answer.json()["errors"][0]["pointer"] == "/volume/size"
 
 
+def test_a_sweep_finds_what_no_instance_claims_and_deletes_it_when_told(orders: Serving) -> None:
+    orphan = orders.folder / "instances" / "0b6bdb3c-0000-4000-8000-000000000000"
+    (orphan / "volume").mkdir(parents=True)
+
+    def sweep(*options: str) -> str:
+        command = orders.command("cloud", "sweep", *options)
+        return subprocess.run(
+            command, env=orders.environment, check=True, capture_output=True, text=True
+        ).stdout
+
+    assert str(orphan / "volume") in sweep()
+    assert orphan.exists()
+    assert "deleted" in sweep("--delete")
+    assert not orphan.exists()
+    assert "nothing is missing" in sweep()
+    orders.ready("/instances/orders")
+
+
+def test_a_volume_that_is_gone_is_said_and_never_replaced_by_an_empty_one(orders: Serving) -> None:
+    (volume,) = orders.folder.glob("instances/*/volume")
+    volume.rename(aside := orders.folder / "aside")
+    orders.put("/instances/orders", POSTGRESQL | {"volume": {"size": 2}})
+    status = eventually(
+        lambda: (
+            (status := orders.call("GET", "/instances/orders").json()["status"])["phase"] == "ERROR"
+            and status
+        ),
+        30,
+    )
+    assert "is gone, and the data with it" in status["message"]
+    for engine in orders.engines():
+        engine.kill()
+    (log,) = orders.folder.glob("instances/*/agent/agent.log")
+    eventually(lambda: "its data is gone" in log.read_text(), 20)
+    assert not list(volume.rglob("PG_VERSION"))
+    shutil.rmtree(volume)
+    aside.rename(volume)
+    assert orders.call("POST", "/instances/orders/actions", {"type": "rebuild"}).status_code == 202
+    orders.ready("/instances/orders")
+
+
 @pytest.mark.parametrize(
     ("fields", "pointer", "words"),
     [

@@ -1,5 +1,6 @@
 """What there is on this machine, by folder."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ class Inventory:
                 if path.is_dir():
                     found.append(CloudObject(kind, folder.name, str(path), folder.name))
         for path in sorted(self.places.ports.iterdir()):
-            if path.name.isdecimal():
-                found.append(CloudObject("port", path.name, str(path), path.read_text()))
+            with contextlib.suppress(FileNotFoundError):  # given back meanwhile
+                if path.name.isdecimal():
+                    found.append(CloudObject("port", path.name, str(path), path.read_text()))
         return found

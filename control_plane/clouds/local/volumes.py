@@ -37,7 +37,7 @@ class Volumes:
         if there is None and known is not None:
             raise CloudRefusal(
                 f"The volume's folder, {self.places.volume(spec.instance_id)}, is gone, and the data with"
-                " it. Put the folder back, or delete the instance."
+                " it. Put the folder back and rebuild the instance, or delete it."
             )
         if there is not None and there.size > spec.volume_size:
             raise CloudRefusal(

@@ -35,6 +35,8 @@ func NewDataSource() datasource.DataSource {
 				{Attr: "availability_zone", JSON: []string{"availability_zone"}},
 				{Attr: "configuration_group", JSON: []string{"configuration_group"}},
 				{Attr: "restart_policy", JSON: []string{"restart_policy"}},
+				{Attr: "rebuild_policy", JSON: []string{"rebuild_policy"}},
+				{Attr: "server_group", JSON: []string{"server_group"}, Object: true},
 				{Attr: "deletion_protection", JSON: []string{"deletion_protection"}},
 				{Attr: "labels", JSON: []string{"labels"}},
 				{Attr: "phase", JSON: []string{"status", "phase"}},
@@ -140,6 +142,24 @@ func NewDataSource() datasource.DataSource {
 			"restart_policy": schema.StringAttribute{
 				MarkdownDescription: "What to do with changes that need a restart: leave them pending (`manual`) or restart (`automatic`). One of `manual`, `automatic`.",
 				Computed:            true,
+			},
+			"rebuild_policy": schema.StringAttribute{
+				MarkdownDescription: "What to do when its server is gone: make another around the kept volume (`automatic`) or wait for a rebuild action (`manual`). One of `manual`, `automatic`.",
+				Computed:            true,
+			},
+			"server_group": schema.SingleNestedAttribute{
+				MarkdownDescription: "Nova server group, which says where it is placed.",
+				Computed:            true,
+				Attributes: map[string]schema.Attribute{
+					"name": schema.StringAttribute{
+						MarkdownDescription: "Name, the project's own. Instances that name the same group belong together.",
+						Computed:            true,
+					},
+					"policy": schema.StringAttribute{
+						MarkdownDescription: "Whether its instances shall share a host or shall not; `soft-` where possible. One of `affinity`, `anti-affinity`, `soft-affinity`, `soft-anti-affinity`.",
+						Computed:            true,
+					},
+				},
 			},
 			"deletion_protection": schema.BoolAttribute{
 				MarkdownDescription: "Refuse to delete it while true.",

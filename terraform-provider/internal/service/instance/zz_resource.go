@@ -50,6 +50,8 @@ func NewResource() resource.Resource {
 			{Attr: "availability_zone", JSON: []string{"availability_zone"}, Sent: true},
 			{Attr: "configuration_group", JSON: []string{"configuration_group"}, Sent: true},
 			{Attr: "restart_policy", JSON: []string{"restart_policy"}, Sent: true},
+			{Attr: "rebuild_policy", JSON: []string{"rebuild_policy"}, Sent: true},
+			{Attr: "server_group", JSON: []string{"server_group"}, Sent: true, Object: true},
 			{Attr: "deletion_protection", JSON: []string{"deletion_protection"}, Sent: true},
 			{Attr: "labels", JSON: []string{"labels"}, Sent: true},
 			{Attr: "phase", JSON: []string{"status", "phase"}},
@@ -207,6 +209,38 @@ func NewResource() resource.Resource {
 				Default:             stringdefault.StaticString("manual"),
 				Validators: []validator.String{
 					stringvalidator.OneOf("manual", "automatic"),
+				},
+			},
+			"rebuild_policy": schema.StringAttribute{
+				MarkdownDescription: "What to do when its server is gone: make another around the kept volume (`automatic`) or wait for a rebuild action (`manual`). One of `manual`, `automatic`. Default: `automatic`.",
+				Optional:            true,
+				Computed:            true,
+				Default:             stringdefault.StaticString("automatic"),
+				Validators: []validator.String{
+					stringvalidator.OneOf("manual", "automatic"),
+				},
+			},
+			"server_group": schema.SingleNestedAttribute{
+				MarkdownDescription: "Nova server group, which says where it is placed. A change makes a new resource.",
+				Optional:            true,
+				Attributes: map[string]schema.Attribute{
+					"name": schema.StringAttribute{
+						MarkdownDescription: "Name, the project's own. Instances that name the same group belong together.",
+						Required:            true,
+						Validators: []validator.String{
+							stringvalidator.RegexMatches(regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$`), "must match ^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$"),
+						},
+					},
+					"policy": schema.StringAttribute{
+						MarkdownDescription: "Whether its instances shall share a host or shall not; `soft-` where possible. One of `affinity`, `anti-affinity`, `soft-affinity`, `soft-anti-affinity`.",
+						Required:            true,
+						Validators: []validator.String{
+							stringvalidator.OneOf("affinity", "anti-affinity", "soft-affinity", "soft-anti-affinity"),
+						},
+					},
+				},
+				PlanModifiers: []planmodifier.Object{
+					objectplanmodifier.RequiresReplace(),
 				},
 			},
 			"deletion_protection": schema.BoolAttribute{
