@@ -1,6 +1,6 @@
 """The data volume of a guest on a cloud: found by its id, formatted once, mounted, grown.
 
-docs/decisions/0007-the-data-volume.md says why it is recognised as it is.
+docs/decisions/0010-the-data-volume.md says why it is recognised as it is.
 """
 
 import logging

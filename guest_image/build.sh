@@ -49,15 +49,18 @@ make_disk() {
 }
 
 install_packages() {
-    local mirror
-    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Codename: bookworm' | head -n 1)
-    mmdebstrap --quiet --variant=minbase --include="$(IFS=,; echo "${packages[*]}")" \
+    local sources
+    # This machine's, security updates included.
+    readarray -t sources < <(apt-get indextargets --format 'deb $(REPO_URI) $(CODENAME) $(COMPONENT)' \
+        'Created-By: Packages' | grep -E ' bookworm(-[a-z]+)? main$' | sort --unique)
+    mmdebstrap --variant=minbase --include="$(IFS=,; echo "${packages[*]}")" \
         --dpkgopt='path-exclude=/usr/share/{doc,info,man,locale}/*' --dpkgopt=force-unsafe-io \
         --aptopt='Acquire::Check-Valid-Until false' \
         --essential-hook='mkdir -p "$1/etc/initramfs-tools/conf.d" "$1/etc/postgresql-common"' \
         --essential-hook='printf "MODULES=list\nCOMPRESS=lz4\n" >"$1/etc/initramfs-tools/conf.d/guest"' \
         --essential-hook='echo "create_main_cluster = false" >"$1/etc/postgresql-common/createcluster.conf"' \
-        bookworm - "$mirror" | tar --extract --directory="$root"
+        bookworm - "${sources[@]}" 2>"$folder/mmdebstrap.log" | tar --extract --directory="$root" ||
+        { tail "$folder/mmdebstrap.log" >&2; exit 1; }
     rm -rf "$root"/var/lib/mysql/*
     chroot "$root" dpkg-query --show >"$folder/packages.txt"
 }
