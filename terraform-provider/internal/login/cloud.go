@@ -128,8 +128,14 @@ func parse(file, name string) (
 
 var line = regexp.MustCompile(`line \d+`)
 
-// withoutValues is the error's text; of one about YAML only the place, since it quotes what stands there.
+// withoutValues is the error's text; of one about YAML only the place, since it quotes what stands there, and
+// of one about a file not its name, which may be the key itself.
 func withoutValues(err error) string {
+	var unread *os.PathError
+	if errors.As(err, &unread) {
+		return "a file that its cacert, cert or key names, or OS_CACERT, OS_CERT or OS_KEY, cannot be read: " +
+			unread.Err.Error()
+	}
 	text := err.Error()
 	if !strings.Contains(text, "yaml: ") {
 		return text

@@ -21,6 +21,9 @@ import (
 // A request takes a minute at most, and the control plane uses its token once more on the way.
 const margin = 2 * time.Minute
 
+// patience is how long the first login may take, again and again: nothing is under way yet that it would end.
+const patience = time.Minute
+
 // keystone is a login at a Keystone, renewed before its token ends.
 type keystone struct {
 	identity *gophercloud.ServiceClient
@@ -85,6 +88,8 @@ func (k *keystone) Renew(ctx context.Context, refused string) error {
 // open logs in for the first time, while Keystone is busy again and again. A token that was given is the
 // credential itself unless it is for another project than the one that is asked for.
 func (k *keystone) open(ctx context.Context, secret value) (client.Credential, *session, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	var opened *session
 	if k.options.TokenID != "" {
 		err := client.Retry(ctx, func() (err error) { opened, err = k.look(ctx); return err })

@@ -187,6 +187,7 @@ func TestAGivenTokenIsUsedAsItIs(t *testing.T) {
 		"its project":                           {"OS_TOKEN": "given"},
 		"the same project by name":              {"OS_TOKEN": "given", "OS_PROJECT_NAME": "orders"},
 		"the same project by id":                {"OS_TOKEN": "given", "OS_PROJECT_ID": "the-project"},
+		"read from a file":                      {"OS_TOKEN": "given\n"},
 		"OS_AUTH_TYPE":                          {"OS_TOKEN": "given", "OS_PASSWORD": "p", "OS_AUTH_TYPE": "v3token"},
 		"a project in a place that counts less": {"OS_PROJECT_NAME": "another"},
 	} {
@@ -462,6 +463,16 @@ func TestWhatIsMissingOrWrongIsSaid(t *testing.T) {
 		"a key that is no PEM": {
 			block: map[string]string{"cert": "-----BEGIN CERTIFICATE-----", "key": "pass-word", "auth_url": "AUTH_URL", "password": "p"},
 			said:  []string{"`key` in the provider block", "no such file"},
+		},
+		"a key that is no file, beside a cloud": {
+			block: map[string]string{"cloud": "other"}, clouds: twoClouds,
+			environment: map[string]string{"OS_CERT": "clouds.yaml", "OS_KEY": "-----BEGIN PRIVATE KEY----- pass-word"},
+			said:        []string{"OS_KEY", "no such file"},
+		},
+		"a key in the place of its file, in clouds.yaml": {
+			block:  map[string]string{"cloud": "mine"},
+			clouds: "clouds: {mine: {key: 'pass-word', cert: clouds.yaml, auth: {auth_url: AUTH_URL}}}",
+			said:   []string{`"mine" in clouds.yaml`, "no such file"},
 		},
 		"an insecure that is neither": {
 			environment: map[string]string{"OS_INSECURE": "maybe", "OS_AUTH_URL": "AUTH_URL", "OS_PASSWORD": "pass-word"},

@@ -100,10 +100,18 @@ func (s sources) method() (string, value) {
 	return "", value{}
 }
 
+// tidy takes the line's end off a token that was read from a file.
+func tidy(name, text string) string {
+	if name == "token" {
+		return strings.TrimSpace(text)
+	}
+	return text
+}
+
 func fromBlock(arguments map[string]string) source {
 	found := source{}
 	for name, text := range arguments {
-		if text != "" {
+		if text = tidy(name, text); text != "" {
 			found[name] = value{text, "`" + name + "` in the provider block"}
 		}
 	}
@@ -114,7 +122,7 @@ func fromEnvironment() source {
 	found := source{}
 	for name, candidates := range variables {
 		for _, variable := range candidates {
-			if text := os.Getenv(variable); text != "" {
+			if text := tidy(name, os.Getenv(variable)); text != "" {
 				found[name] = value{text, "the environment variable " + variable}
 				break
 			}
@@ -153,7 +161,7 @@ func Contradictions(arguments map[string]string) []*Fault {
 		}
 	}
 	switch {
-	case strings.HasPrefix(arguments["token"], own):
+	case strings.HasPrefix(block.get("token").text, own):
 		for _, name := range keystones {
 			if arguments[name] != "" {
 				faults = append(faults, &Fault{name, "Two ways to authenticate", "The token is one of the control" +
