@@ -441,12 +441,13 @@ def region(cloud_connection: Connection) -> Iterator[str]:
     identity = cloud_connection.identity
     name = f"coffret-test-{uuid.uuid4().hex[:8]}"
     identity.create_region(id=name)
+    before = {service.id for service in identity.services(type="database")}
     yield name
     for endpoint in identity.endpoints(region_id=name):
         identity.delete_endpoint(endpoint)
     identity.delete_region(name)
     for service in identity.services(type="database"):
-        if not list(identity.endpoints(service_id=service.id)):
+        if service.id not in before and not list(identity.endpoints(service_id=service.id)):
             identity.delete_service(service)
 
 
