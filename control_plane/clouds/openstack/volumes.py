@@ -264,7 +264,8 @@ class Volumes:
         newest = max(messages, key=lambda message: str(message["created_at"]), default=None)
         if newest is None:
             return "."
-        return ": " + newest["user_message"].rstrip(".").replace(":", ": ", 1) + "."  # Cinder: what:why
+        what, _, why = str(newest["user_message"]).rstrip(".").partition(":")
+        return f": {what}: {why}."
 
 
 def _is_twin(volume: CinderVolume, chosen: CinderVolume) -> bool:
