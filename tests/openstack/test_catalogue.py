@@ -154,9 +154,12 @@ def test_a_cloud_that_cannot_be_used_is_said_at_the_start(
     assert "s3cret" not in str(error.value)
 
 
-def test_a_management_network_that_there_is_not_is_said_at_the_start(cloud_connection: Connection) -> None:
-    with pytest.raises(SettingsError, match="COFFRET_OPENSTACK_MANAGEMENT_NETWORK=nowhere"):
-        open_cloud(Settings(cloud="openstack", openstack_management_network="nowhere"))
+@pytest.mark.parametrize("setting", ["openstack_management_network", "openstack_external_network"])
+def test_a_network_that_there_is_not_is_said_at_the_start(
+    cloud_connection: Connection, setting: str
+) -> None:
+    with pytest.raises(SettingsError, match=f"COFFRET_{setting.upper()}"):
+        open_cloud(Settings(cloud="openstack", **{setting: "nowhere"}))
 
 
 def test_a_cloud_lists_what_carries_its_deployments_name_and_nothing_else(drivers: Drivers) -> None:
