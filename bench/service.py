@@ -63,7 +63,7 @@ class Service:
 
 
 @contextmanager
-def serving(cloud: str, workers: int = 1) -> Iterator[Service]:
+def serving(cloud: str, workers: int = 1, **settings: str) -> Iterator[Service]:
     """A control plane that answers. At its end its instances are deleted and it is stopped."""
     data = Path(tempfile.mkdtemp(prefix="coffret-bench-"))
     data.chmod(0o711)  # engines of another account pass through to their own folders
@@ -76,6 +76,7 @@ def serving(cloud: str, workers: int = 1) -> Iterator[Service]:
         "COFFRET_WORKERS": str(workers),
         "COFFRET_LOG_LEVEL": "WARNING",
     }
+    env |= {f"COFFRET_{name.upper()}": value for name, value in settings.items()}
     create = [*COFFRET, "token", "create", "bench", "--role", "admin"]
     token = subprocess.run(create, env=env, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
     process = subprocess.Popen([*COFFRET, "serve"], env=env, start_new_session=True)
