@@ -48,6 +48,13 @@ class Bootstrap:
         return registered
 
     @property
+    def waiting(self) -> bool:
+        agent = db.session.get(Agent, self.lease.instance_id)
+        expires = agent.bootstrap_expires_at if agent is not None else None
+        db.session.rollback()
+        return expires is not None and expires > now()
+
+    @property
     def silent(self) -> bool:
         instance = db.session.get_one(Instance, self.lease.instance_id)
         silent = instance.agent_lost

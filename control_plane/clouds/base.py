@@ -102,6 +102,8 @@ class Port:
     listen: Sequence[str]
     """Addresses the engine binds inside the server."""
     port: int
+    attach: Sequence[str] = ()
+    """Ids of the ports to give the server, in this order; the user's is the first."""
 
 
 @dataclass(frozen=True)
@@ -138,12 +140,11 @@ class Flavors(Protocol):
 class Volumes(Protocol):
     def validate(self, spec: ServerSpec) -> None: ...
 
-    def find(self, instance_id: str) -> Volume | None: ...
-
-    def ensure(self, spec: ServerSpec, *, known: bool) -> Volume:
+    def ensure(self, spec: ServerSpec, *, known: str | None) -> Volume:
         """Create it, or grow it to `volume_size`.
 
-        `known`: it was made before; that it is gone is a CloudRefusal, never a new, empty volume.
+        `known`: id of the one that was ready before, so that a server may have had it. That it is gone
+        is a CloudRefusal, never a new, empty volume.
         """
 
     def delete(self, instance_id: str) -> None: ...
@@ -152,8 +153,6 @@ class Volumes(Protocol):
 class Network(Protocol):
     def validate(self, spec: ServerSpec, keystone_token: str | None = None) -> None:
         """`keystone_token`: the caller's, to see the network with their eyes."""
-
-    def find(self, instance_id: str) -> Port | None: ...
 
     def ensure(self, spec: ServerSpec) -> Port:
         """Create the port, or bring it in line with `access`."""
@@ -195,6 +194,10 @@ class Bootstrap(Protocol):
     @property
     def registered(self) -> bool:
         """Whether an agent ever traded in a token."""
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a token handed out before may still be traded in."""
 
     @property
     def silent(self) -> bool:

@@ -5,7 +5,20 @@ from control_plane.clouds.base import Cloud
 from control_plane.errors import nearest
 from control_plane.settings import Settings, SettingsError
 
-CLOUDS = {"local": local.open_cloud, "noop": noop.open_cloud}
+
+def _open_openstack(settings: Settings) -> Cloud:
+    """Only who chooses it needs its libraries."""
+    try:
+        from control_plane.clouds import openstack
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            f"COFFRET_CLOUD=openstack needs {error.name}, which is not installed:"
+            " pip install 'coffret[openstack]' brings it."
+        ) from error
+    return openstack.open_cloud(settings)
+
+
+CLOUDS = {"local": local.open_cloud, "openstack": _open_openstack, "noop": noop.open_cloud}
 
 
 def open_cloud(settings: Settings) -> Cloud:

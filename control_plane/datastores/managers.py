@@ -16,6 +16,8 @@ class Manager:
     name: str
     port: int
     """The engine's usual port."""
+    account: str
+    """The system account that the guest image's package runs the engine as."""
     scheme: str
     """Of connection URIs."""
     has_databases: bool
@@ -73,6 +75,7 @@ MANAGERS = {
         Manager(
             name="postgresql",
             port=5432,
+            account="postgres",
             scheme="postgresql",
             has_databases=True,
             has_owners=True,
@@ -89,6 +92,7 @@ MANAGERS = {
         Manager(
             name="mariadb",
             port=3306,
+            account="mysql",
             scheme="mysql",
             has_databases=True,
             has_owners=False,
@@ -113,6 +117,7 @@ MANAGERS = {
         Manager(
             name="valkey",
             port=6379,
+            account="valkey",
             scheme="redis",
             has_databases=False,
             has_owners=False,

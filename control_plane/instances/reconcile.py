@@ -83,13 +83,13 @@ def _ensure(
         raise CloudPending(f"the cloud is {known.busy}")
     if known is None:
         _see_that_it_vanished(wanted, place, lease, automatic)
-    volume = cloud.volumes.ensure(wanted, known="volume_id" in place)
+    volume = cloud.volumes.ensure(wanted, known=place.get("volume_id"))
     lease.renew()
     port = cloud.network.ensure(wanted)
+    if not volume.ready:  # it had the time that the port took
+        volume = cloud.volumes.ensure(wanted, known=place.get("volume_id"))
     if place | _made(volume, port) != place:
         _note_place(volume, port, lease)
-    if not volume.ready:  # it had the time that the port took
-        volume = cloud.volumes.ensure(wanted, known=True)
     if not volume.ready:
         raise CloudPending("waiting for the volume", again=1)
     server = cloud.compute.ensure(wanted, volume, port, Bootstrap(lease))
@@ -153,9 +153,9 @@ def _expect_another_engine(instance: Instance) -> None:
 
 
 def _made(volume: Volume, port: Port) -> dict[str, Any]:
-    return {
-        "volume_id": volume.id,
-        "volume_size": volume.size,
+    """A volume is known from when it is ready, and so before any server can have it."""
+    ready = {"volume_id": volume.id, "volume_size": volume.size} if volume.ready else {}
+    return ready | {
         "port_id": port.id,
         "host": port.host,
         "listen": list(port.listen),

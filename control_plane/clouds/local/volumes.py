@@ -32,9 +32,9 @@ class Volumes:
             return None
         return Volume(instance_id, noted["size"])
 
-    def ensure(self, spec: ServerSpec, *, known: bool) -> Volume:
+    def ensure(self, spec: ServerSpec, *, known: str | None) -> Volume:
         there = self.find(spec.instance_id)
-        if there is None and known:
+        if there is None and known is not None:
             raise CloudRefusal(
                 f"The volume's folder, {self.places.volume(spec.instance_id)}, is gone, and the data with"
                 " it. Put the folder back and rebuild the instance, or delete it."

@@ -17,10 +17,10 @@ from control_plane.clouds.base import (
     Volume,
 )
 from control_plane.clouds.local.flavors import BUILT_IN
+from control_plane.datastores.managers import MANAGERS
 from control_plane.settings import Settings
 
 RESYNC_SECONDS = 600.0
-_PORTS = {"postgresql": 5432, "mariadb": 3306, "valkey": 6379}
 
 
 @dataclass
@@ -60,10 +60,7 @@ class Volumes:
     def validate(self, spec: ServerSpec) -> None:
         """Books have room for every size."""
 
-    def find(self, instance_id: str) -> Volume | None:
-        return self.books.volumes.get(instance_id)
-
-    def ensure(self, spec: ServerSpec, *, known: bool) -> Volume:
+    def ensure(self, spec: ServerSpec, *, known: str | None) -> Volume:
         with self.books.lock:
             self.books.act("volumes.ensure")
             there = self.books.volumes.get(spec.instance_id)
@@ -86,9 +83,6 @@ class Network:
     def validate(self, spec: ServerSpec, keystone_token: str | None = None) -> None:
         """Every network can be pretended."""
 
-    def find(self, instance_id: str) -> Port | None:
-        return self.books.ports.get(instance_id)
-
     def ensure(self, spec: ServerSpec) -> Port:
         with self.books.lock:
             self.books.act("network.ensure")
@@ -96,7 +90,7 @@ class Network:
                 id=f"port-{spec.instance_id}",
                 host=f"{spec.instance_id}.noop.invalid",
                 listen=["127.0.0.1"],
-                port=_PORTS.get(spec.manager, 1),
+                port=MANAGERS[spec.manager].port,
             )
             return self.books.ports.setdefault(spec.instance_id, port)
 

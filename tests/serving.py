@@ -18,7 +18,7 @@ import requests
 
 from control_plane.clouds.local.places import Places
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 
 
 class Serving:

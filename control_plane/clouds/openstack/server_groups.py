@@ -1,0 +1,77 @@
+"""Nova's server groups. Nova takes the same name twice, so the name is looked up before one is made."""
+
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+from openstack import exceptions as sdk
+
+from control_plane.clouds.base import CloudRefusal, ServerSpec
+from control_plane.clouds.openstack.connection import OpenStack
+from control_plane.clouds.openstack.errors import asks
+
+
+@dataclass(frozen=True)
+class ServerGroups:
+    cloud: OpenStack
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def validate(self, spec: ServerSpec) -> None:
+        """Raises CloudRefusal when the project has the group with another policy."""
+        if spec.server_group is not None:
+            self._find(self._name(spec.project_id, spec.server_group), spec.server_group)
+
+    @asks("Nova")
+    def ensure(self, spec: ServerSpec) -> str | None:
+        """Id of the instance's group; None when it wants none. Raises CloudRefusal as `validate` does."""
+        if spec.server_group is None:
+            return None
+        wanted = spec.server_group
+        name = self._name(spec.project_id, wanted)
+        with self._lock:
+            if (group_id := self._find(name, wanted)) is not None:
+                return group_id
+            made = self.cloud.compute.create_server_group(name=name, policy=wanted["policy"])
+            group_id = self._find(name, wanted)
+            if group_id not in (None, made.id):  # another process was first
+                self.cloud.compute.delete_server_group(made.id)
+            return group_id or str(made.id)
+
+    @asks("Nova")
+    def leave(self, group_id: str, server_id: str) -> None:
+        """Remove the group if the server is the last in it. It is called before the server goes."""
+        try:
+            group = self.cloud.compute.get_server_group(group_id)
+        except sdk.NotFoundException:
+            return
+        if set(group.member_ids) <= {server_id}:
+            self.cloud.compute.delete_server_group(group_id)
+
+    def _name(self, project_id: str, wanted: dict[str, str]) -> str:
+        """That of the group on the cloud: the name asked for is the project's own."""
+        return f"coffret-{self.cloud.deployment}-{project_id}-{wanted['name']}"
+
+    @asks("Nova")
+    def _find(self, name: str, wanted: dict[str, str]) -> str | None:
+        """Id of the oldest group of that name: Nova lists them in the order they were made in."""
+        group = next((group for group in self._listing() if group["name"] == name), None)
+        if group is None:
+            return None
+        if group["policy"] != wanted["policy"]:
+            raise CloudRefusal(
+                f"The project's server group {wanted['name']!r} has the policy {group['policy']}, not"
+                f" {wanted['policy']}. Ask for that one, or choose another name.",
+                "/server_group",
+            )
+        return str(group["id"])
+
+    def _listing(self) -> list[dict[str, Any]]:
+        """All groups of the service project. openstacksdk knows no offset, which is how Nova pages here."""
+        groups: list[dict[str, Any]] = []
+        while True:
+            response = self.cloud.compute.get("/os-server-groups", params={"offset": len(groups)})
+            sdk.raise_from_response(response)
+            page = response.json()["server_groups"]
+            groups += page
+            if not page:
+                return groups
