@@ -1,4 +1,4 @@
-"""A real `coffret serve` on the local cloud, in a folder of its own."""
+"""A real `coffret serve`, in a folder of its own; on the local cloud unless told otherwise."""
 
 import os
 import shutil
@@ -139,12 +139,12 @@ class Serving:
         shutil.rmtree(self.folder)
 
 
-def eventually(holds: Callable[[], Any], seconds: float) -> Any:
-    """What `holds` returns once it is true; fails when it does not become so."""
+def eventually(holds: Callable[[], Any], seconds: float, pause: float = 0.05) -> Any:
+    """What `holds` returns once it is true, asked every `pause` seconds; fails when it stays false."""
     deadline = time.monotonic() + seconds
     while not (found := holds()):
         assert time.monotonic() < deadline, "it did not come about in time"
-        time.sleep(0.05)
+        time.sleep(pause)
     return found
 
 

@@ -1,10 +1,12 @@
 """Tests on a real OpenStack, the test bed or any other: OS_CLOUD and OS_CLIENT_CONFIG_FILE name it."""
 
 import os
+import uuid
 from collections.abc import Iterator
 
 import openstack
 import pytest
+from deployments import Deployment
 from openstack.connection import Connection
 
 
@@ -19,3 +21,32 @@ def cloud_connection(request: pytest.FixtureRequest) -> Iterator[Connection]:
         )
     with openstack.connect() as connection:
         yield connection
+
+
+@pytest.fixture(scope="session")
+def admin(cloud_connection: Connection) -> Iterator[Connection]:
+    """The operator of the test bed."""
+    with openstack.connect(cloud="lab-admin") as connection:
+        yield connection
+
+
+@pytest.fixture(scope="session")
+def giant(admin: Connection) -> Iterator[str]:
+    """Name of a flavor that no host has room for."""
+    name = f"test-giant-{uuid.uuid4().hex[:8]}"
+    flavor = admin.compute.create_flavor(name=name, ram=1 << 30, vcpus=1, disk=8)
+    yield name
+    admin.compute.delete_flavor(flavor)
+
+
+@pytest.fixture(scope="module")
+def coffret(cloud_connection: Connection, giant: str) -> Iterator[Deployment]:
+    """A control plane on the cloud, whose PostgreSQL 18 is made of the image `tiny`."""
+    deployment = Deployment(cloud_connection)
+    try:
+        deployment.start()
+        tiny = cloud_connection.image.find_image("tiny", ignore_missing=False)
+        deployment.put("/datastores/postgresql/versions/18", {"image": tiny.id})
+        yield deployment
+    finally:
+        deployment.clean()

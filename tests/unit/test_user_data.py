@@ -127,5 +127,5 @@ def test_a_long_chain_of_cas_still_fits() -> None:
 
 
 def test_a_systems_whole_bundle_is_refused_with_what_would_be_right() -> None:
-    with pytest.raises(CloudRefusal, match="only the CA .* COFFRET_AGENT_CA"):
+    with pytest.raises(CloudRefusal, match=r"only the CA .* COFFRET_AGENT_CA"):
         user_data(spec(), "volume-1", Bootstrap(ca=CA * 2000))
