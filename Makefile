@@ -100,6 +100,10 @@ constraints: ## Pin anew: the newest of everything, into constraints.txt
 bench: setup-dev provider ## Measure; one line a figure
 	@python -m bench
 
+.PHONY: bench-openstack
+bench-openstack: setup-dev ## Likewise on the test bed: 25 minutes (make testbed)
+	@. $(TESTBED_STATE)/env && python -m bench.openstack
+
 # The test bed: tests/testbed/README.md
 TESTBED_STATE ?= /var/tmp/coffret-testbed
 export TESTBED_STATE

@@ -45,12 +45,14 @@ def caller() -> RequestContext:
     """Who makes the current request. Raises Unauthenticated, and what Keystone.caller raises."""
     keystone = _keystone()
     if "X-Auth-Token" not in request.headers:
-        if keystone is not None and "Authorization" not in request.headers:
+        try:
+            return tokens.caller(request.headers.get("Authorization", ""))
+        except Unauthenticated as error:
+            if keystone is None:
+                raise
             raise Unauthenticated(
-                "The request has no token. Send `X-Auth-Token: <token>` with a token of Keystone for a"
-                " project, or `Authorization: Bearer <token>` with one of this control plane."
-            )
-        return tokens.caller(request.headers.get("Authorization", ""))
+                f"{error.detail} A token of Keystone for a project is sent as `X-Auth-Token: <token>`."
+            ) from error
     if keystone is None:
         raise Unauthenticated(
             "X-Auth-Token is Keystone's, which this control plane does not ask (COFFRET_AUTH=tokens)."

@@ -7,6 +7,7 @@ import hashlib
 import logging
 import os
 import re
+import threading
 import time
 from importlib.metadata import version
 from typing import Any
@@ -29,7 +30,13 @@ SERVICE_TYPE = "database"
 CACHE_SECONDS = 30.0
 """How long a revoked token may go on in a process that has just seen it."""
 TIMEOUT_SECONDS = 10
-"""How long Keystone may take for an answer."""
+"""How long Keystone may take for an answer, unless clouds.yaml has an api_timeout."""
+_ASKED_AT_ONCE = 8
+"""So that a Keystone that hangs does not hold all threads, which agents need as well."""
+_TURN_SECONDS = 1.0
+_AWAY_SECONDS = 1.0
+"""How long nobody asks Keystone again after it did not answer."""
+_AWAY = "Keystone cannot be asked who you are; try again."
 _MOST_CACHED = 2_000
 _CHECKERS = {"admin", "service"}
 """Roles that Keystone lets check others' tokens, unless its policy says otherwise."""
@@ -108,17 +115,21 @@ class Keystone(BaseAuthProtocol):  # type: ignore[misc]
             service_type=SERVICE_TYPE,
         )
         self._region = open_region()
+        self.session = self._region.get_session()
         self.auth_url: str = self._region.config["auth"]["auth_url"]
         self._identity = Adapter(
-            self._region.get_session(),
+            self.session,
             service_type="identity",
             interface=self._region.get_interface("identity"),
             region_name=self._region.get_region_name("identity"),
             endpoint_override=self._region.get_endpoint("identity"),
             version="3",
-            connect_retries=1,
+            connect_retries=1,  # a kept connection may just have been closed
             raise_exc=False,
         )
+        self._login = threading.Lock()
+        self._away_until = 0.0
+        self._asking = threading.BoundedSemaphore(_ASKED_AT_ONCE)
         self._cache: dict[str, tuple[float, dict[str, Any]]] = {}
 
     def check(self) -> None:
@@ -143,13 +154,16 @@ class Keystone(BaseAuthProtocol):  # type: ignore[misc]
         access rules leave this request out, IdentityUnavailable when Keystone cannot be asked.
         """
         request = _Request(environ)
-        request.user_token_valid = False  # whatever the client says of itself
+        request.user_token_valid = request.service_token_valid = False  # whatever the client says of itself
         self.process_request(request)
         if not request.user_token_valid:
             raise Unauthenticated(
                 "Keystone does not know the token in X-Auth-Token, or it is expired or revoked; get a new"
                 f" one from {self.auth_url}."
             )
+        if request.service_token and not request.service_token_valid:
+            # access rules are not asked for a request that has one, so it must be true
+            raise Unauthenticated("X-Service-Token is not the token of a service; leave it out.")
         user: AccessInfo = request.token_auth.user
         if user.project_id is None or user.user_id is None:
             scope = "the system" if user.system_scoped else "a domain" if user.domain_scoped else "nothing"
@@ -170,24 +184,37 @@ class Keystone(BaseAuthProtocol):  # type: ignore[misc]
         if not re.fullmatch(r"[!-~]+", token):
             raise InvalidToken("Tokens have no such letters.")
         key = hashlib.sha256(token.encode()).hexdigest()
-        until, kept = self._cache.get(key, (0.0, {}))
-        if time.monotonic() < until:
+        if kept := self._kept(key):
             return kept
-        answer = self._ask(token, allow_expired)
+        if not self._asking.acquire(timeout=_TURN_SECONDS):
+            raise IdentityUnavailable("Keystone is slow to say who callers are; try again.")
+        try:
+            answer = self._kept(key) or self._ask(token, allow_expired)
+        finally:
+            self._asking.release()
         if len(self._cache) >= _MOST_CACHED:
             self._cache.clear()
         self._cache[key] = (time.monotonic() + CACHE_SECONDS, answer)
         return answer
+
+    def _kept(self, key: str) -> dict[str, Any] | None:
+        until, answer = self._cache.get(key, (0.0, None))
+        return answer if time.monotonic() < until else None
 
     def _ask(self, token: str, allow_expired: bool) -> dict[str, Any]:
         """https://docs.openstack.org/api-ref/identity/v3/#validate-and-show-information-for-token"""
         headers = {"X-Subject-Token": token, "OpenStack-Identity-Access-Rules": "1"}
         query = {"allow_expired": "1"} if allow_expired else {}
         try:
+            with self._login:  # one waits for a Keystone that hangs, not one after the other
+                if time.monotonic() < self._away_until:
+                    raise IdentityUnavailable(_AWAY)
+                self.session.get_token()
             answer = self._identity.get("/auth/tokens", headers=headers, params=query)
         except exceptions.ClientException as error:
+            self._away_until = time.monotonic() + _AWAY_SECONDS
             log.error("Keystone cannot be asked about a token: %s", error)
-            raise IdentityUnavailable("Keystone cannot be asked who you are; try again.") from error
+            raise IdentityUnavailable(_AWAY) from error
         if answer.status_code == 404:
             raise InvalidToken("Keystone does not know it.")
         if answer.status_code != 200:

@@ -1,4 +1,4 @@
-"""The one place where a caller is let through or not: oslo.policy's rules, asked by `authorize`."""
+"""The one place where a caller is let through or not: oslo.policy's rules, asked by `ensure`."""
 
 import functools
 from collections.abc import Callable, Iterator, Mapping
@@ -80,26 +80,30 @@ def _read(file: Path) -> Mapping[str, str]:
 
 
 def authorize(operation: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Refuse callers whom the rule `coffret:<operation>` does not allow, before the body is read.
-
-    What the rule is asked about belongs to the project that the path names, else to the caller's.
-    """
-    rule = PREFIX + operation
-    if rule not in _KNOWN:
-        raise LookupError(f"auth/rules.py has no rule {rule!r}")
+    """Let a view's callers through as `ensure` does, before the body is read."""
+    if PREFIX + operation not in _KNOWN:
+        raise LookupError(f"auth/rules.py has no rule {PREFIX + operation!r}")
 
     def decorate(view: Callable[P, R]) -> Callable[P, R]:
         @functools.wraps(view)
         def authorized(*args: P.args, **kwargs: P.kwargs) -> R:
-            caller = context()
-            target = (request.view_args or {}).get("project", caller.project_id)
-            policy: Policy = current_app.extensions["coffret_policy"]
-            policy.check(rule, caller, target)
+            ensure(operation)
             return view(*args, **kwargs)
 
         return authorized
 
     return decorate
+
+
+def ensure(operation: str) -> None:
+    """Raise Forbidden for a caller whom the rule `coffret:<operation>` does not allow.
+
+    What the rule is asked about belongs to the project that the path names, else to the caller's.
+    """
+    caller = context()
+    target = (request.view_args or {}).get("project", caller.project_id)
+    policy: Policy = current_app.extensions["coffret_policy"]
+    policy.check(PREFIX + operation, caller, target)
 
 
 def sample() -> Iterator[str]:

@@ -77,7 +77,7 @@ OPERATIONS = (
         "DELETE /v1/configuration-groups/{group}",
     ),
     _rule("instances:list", READER, "List the project's instances.", "GET /v1/instances"),
-    _rule("instances:get", READER, "Show an instance and what is in it.", f"GET {_INSTANCE}"),
+    _rule("instances:get", READER, "Show an instance.", f"GET {_INSTANCE}"),
     _rule(
         "instances:update", MEMBER, "Create, replace or change an instance.",
         f"PUT {_INSTANCE}", f"PATCH {_INSTANCE}",

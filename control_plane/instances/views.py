@@ -5,7 +5,7 @@ from flask.views import MethodView
 from flask_smorest import Blueprint
 
 from control_plane import names
-from control_plane.auth import authorize, context
+from control_plane.auth import authorize, context, ensure
 from control_plane.databases import service as databases
 from control_plane.databases.schemas import DatabaseSchema
 from control_plane.errors import Invalid
@@ -68,6 +68,7 @@ def _includes() -> list[str]:
     for name in wanted:
         if name not in INCLUDES:
             raise Invalid.field("?include", f"{name!r} can't be included; {', '.join(INCLUDES)} can.")
+        ensure(f"{name}:list")
     return wanted
 
 

@@ -104,6 +104,12 @@ def test_without_a_valid_token_nothing_is_shown(api: Api, authorization: str) ->
         assert answer.headers["WWW-Authenticate"] == "Bearer"
 
 
+def test_a_token_of_keystone_is_refused_where_it_is_not_asked(api: Api) -> None:
+    for more in ({}, {"Authorization": ""}):
+        answer = api.get("/instances", X_Auth_Token="gAAAAABn", **more)
+        problem(answer, 401, "unauthenticated", says="COFFRET_AUTH=tokens")
+
+
 def test_a_token_works_with_its_own_secret_only(api: Api) -> None:
     for wrong in (api.token[:-1], api.token + "x", api.token.partition(".")[0] + "."):
         problem(api.get("/instances", Authorization=f"Bearer {wrong}"), 401, "unauthenticated")

@@ -1,14 +1,17 @@
 """Datastore versions from catalogue files: those that are shipped, and those read in a guest image."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from flask import Flask
 
+from control_plane.app import create_app
+from control_plane.clouds.noop import Books, cloud
 from control_plane.database import db
 from control_plane.datastores import service as datastores
 from control_plane.errors import Invalid
+from control_plane.settings import Settings
 
 IN_IMAGE: dict[str, Any] = {
     "datastore": "postgresql",
@@ -23,13 +26,13 @@ IN_IMAGE: dict[str, Any] = {
 
 
 @pytest.fixture
-def inside(application: Flask) -> Iterator[None]:
-    """Inside the application, over an empty state database."""
-    with application.app_context():
+def inside(tmp_path: Path) -> Iterator[None]:
+    """Inside an application of its own, over an empty state database."""
+    with create_app(Settings(data_dir=tmp_path, cloud="noop"), cloud(Books())).app_context():
         db.create_all()
         yield
         db.session.remove()
-        db.drop_all()
+        db.engine.dispose()
 
 
 @pytest.mark.usefixtures("inside")

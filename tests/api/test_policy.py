@@ -1,5 +1,6 @@
 """Policy: every operation has its rule, a policy file goes before the rules in code."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -77,6 +78,23 @@ def test_a_policy_file_decides(api: Api, file: Path, monkeypatch: pytest.MonkeyP
     assert api.admin.put("/instances/orders", INSTANCE).status_code == 202
     problem(api.admin.get("/instances"), 403, "forbidden", says="is 'role:auditor' here")
     assert api.put("/quotas/project", {}).status_code == 201
+
+
+def test_what_is_read_with_an_instance_has_rules_of_its_own(
+    filled: Api, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file.write_text('"coffret:users:list": "rule:admin"')
+    monkeypatch.setitem(filled.app.extensions, "coffret_policy", Policy(file))
+    assert filled.get("/instances/orders?include=databases").status_code == 200
+    denied = filled.get("/instances/orders?include=databases,users")
+    problem(denied, 403, "forbidden", says="rule 'coffret:users:list'")
+
+
+def test_the_page_on_identity_names_rules_that_there_are() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "operators" / "identity.md").read_text()
+    named = set(re.findall(r"coffret:[a-z_:]+[a-z]", page))
+    assert len(named) > 2
+    assert named <= {rule.name for rule in OPERATIONS}
 
 
 @pytest.mark.parametrize("check", ["rule:owner", "project_id:%(project_id)s and role:reader"])

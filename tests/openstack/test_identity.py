@@ -1,9 +1,12 @@
 """Callers known by a real Keystone. The cloud's driver plays no part: instances are noop's."""
 
 import json
+import socket
 import subprocess
+import time
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -258,19 +261,53 @@ def test_an_application_credential_works_until_it_is_revoked(
     denied = client("PUT", "/instances/orders", INSTANCE, X_Auth_Token=token)
     problem(denied, 403, "forbidden", says="the token has reader")
     Connection(session=ann.session()).identity.delete_application_credential(ann.user, credential)
-    eventually(lambda: client.get("/instances", token).status_code == 401, 5)
+    eventually(lambda: client.get("/instances", token).status_code == 401, 10)
     problem(client.get("/instances", token), 401, "unauthenticated", says="revoked")
 
 
 def test_a_token_ends_when_it_expires_though_it_was_just_seen(
     client: Client, ann: Someone, cloud_connection: Connection
 ) -> None:
-    until = datetime.now(UTC) + timedelta(seconds=4)
+    until = datetime.now(UTC) + timedelta(seconds=20)
     credential = ann.application_credential(expires_at=until.strftime("%Y-%m-%dT%H:%M:%S.000000"))
     token = ann.token_of(credential)
     assert client.get("/instances", token).status_code == 200
-    eventually(lambda: client.get("/instances", token).status_code == 401, 8)
+    eventually(lambda: client.get("/instances", token).status_code == 401, 40)
     problem(client.get("/instances", token), 401, "unauthenticated", says="expired")
+
+
+def test_our_own_token_is_renewed_when_it_ends(
+    client: Client, ann: Someone, bob: Someone, cloud_connection: Connection
+) -> None:
+    assert client.get("/instances", ann.token()).status_code == 200
+    session = client.app.extensions["coffret_keystone"].session
+    ours = session.get_token()
+    cloud_connection.identity.delete("/auth/tokens", headers={"X-Subject-Token": ours})
+    assert client.get("/instances", bob.token()).status_code == 200
+    assert session.get_token() != ours
+
+
+def test_a_keystone_that_hangs_does_not_hold_all_threads(
+    cloud_connection: Connection, tmp_path: Path, ann: Someone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keystone, "TIMEOUT_SECONDS", 2)
+    token = ann.token()
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/v3"
+        for name, value in clouds_yaml(tmp_path, cloud_connection, auth_url=url).items():
+            monkeypatch.setenv(name, value)
+        app = create_app(Settings(data_dir=tmp_path, cloud="noop", auth=Auth.KEYSTONE), cloud(Books()))
+        client = Client(app)
+
+        def seconds(number: int) -> float:
+            began = time.monotonic()
+            problem(client.get("/instances", f"{token}{number}"), 503, "identity_unavailable")
+            return time.monotonic() - began
+
+        with ThreadPoolExecutor(20) as callers:
+            taken = sorted(callers.map(seconds, range(20)))
+    assert taken[11] < 2  # twelve of twenty do not wait for Keystone
+    assert taken[-1] < 8
 
 
 def test_keystone_is_asked_once_for_many_requests(
@@ -346,14 +383,10 @@ def test_no_secret_is_written_anywhere(
             assert secret is None or secret.encode() not in content, f"{what} is in {file.name}"
 
 
-def dead_port() -> str:
-    return "http://127.0.0.1:9/v3"
-
-
 def test_while_keystone_is_away_its_callers_wait_and_others_work(
     start: Callable[..., Serving], cloud_connection: Connection, tmp_path: Path, ann: Someone
 ) -> None:
-    serving = start(**clouds_yaml(tmp_path, cloud_connection, auth_url=dead_port()))
+    serving = start(**clouds_yaml(tmp_path, cloud_connection, auth_url="http://127.0.0.1:9/v3"))
     answer = ask(serving, "GET", "/v1/instances", None, ann.token())
     assert answer.status_code == 503
     assert answer.headers["Content-Type"] == "application/problem+json"
@@ -408,12 +441,13 @@ def region(cloud_connection: Connection) -> Iterator[str]:
     identity = cloud_connection.identity
     name = f"coffret-test-{uuid.uuid4().hex[:8]}"
     identity.create_region(id=name)
+    before = {service.id for service in identity.services(type="database")}
     yield name
     for endpoint in identity.endpoints(region_id=name):
         identity.delete_endpoint(endpoint)
     identity.delete_region(name)
     for service in identity.services(type="database"):
-        if not list(identity.endpoints(service_id=service.id)):
+        if service.id not in before and not list(identity.endpoints(service_id=service.id)):
             identity.delete_service(service)
 
 
@@ -493,3 +527,15 @@ def test_access_rules_of_an_application_credential_hold(client: Client, region: 
     problem(client.get("/instances", token), 403, "forbidden", says="access rules")
     denied = client("DELETE", "/instances/orders", X_Auth_Token=token)
     problem(denied, 403, "forbidden", says="do not allow DELETE /v1/instances/orders")
+    for service in ("garbage", token, ann.token()):
+        sent = {"X_Service_Token": service, "X_Service_Identity_Status": "Confirmed"}
+        around = client("DELETE", "/instances/orders", X_Auth_Token=token, **sent)
+        problem(around, 401, "unauthenticated", says="X-Service-Token is not the token of a service")
+
+
+def test_a_service_may_pass_on_a_callers_token(
+    client: Client, ann: Someone, people: Callable[..., Someone]
+) -> None:
+    service = people("service")
+    answer = client("GET", "/instances", X_Auth_Token=ann.token(), X_Service_Token=service.token())
+    assert answer.status_code == 200
