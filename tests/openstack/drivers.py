@@ -82,14 +82,21 @@ def patiently(call: Any, *arguments: Any, **named: Any) -> Any:
 
 
 @contextmanager
-def network(connection: Connection, *, router_to: str | None = None, ipv6: bool = True) -> Iterator[Any]:
+def network(
+    connection: Connection, *, router_to: str | None = None, ipv6: bool = True, gateway: bool = True
+) -> Iterator[Any]:
     """A network of the service project's own, 10.66.0.0/24 and perhaps fd66::/64."""
     neutron, name = connection.network, f"test-{uuid.uuid4().hex[:8]}"
     made = neutron.create_network(name=name)
     router = None
     try:
         subnet = neutron.create_subnet(
-            name=name, network_id=made.id, ip_version=4, cidr="10.66.0.0/24", enable_dhcp=False
+            name=name,
+            network_id=made.id,
+            ip_version=4,
+            cidr="10.66.0.0/24",
+            enable_dhcp=False,
+            **({} if gateway else {"gateway_ip": None}),
         )
         if ipv6:
             neutron.create_subnet(

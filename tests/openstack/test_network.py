@@ -76,7 +76,8 @@ def test_an_instance_listens_on_its_port_and_lets_in_its_network(
     there = drivers.connection.network.get_port(port.id)
     assert port.attach == [port.id]
     assert {each["ip_address"] for each in there.fixed_ips} == set(port.listen)
-    assert port.host in port.listen
+    assert [":" in address for address in port.listen] == [False, True]
+    assert port.host == port.listen[0]
     assert port.port == 5432
     assert let_in(drivers, spec) == {("IPv4", V4, 5432, 5432), ("IPv6", V6, 5432, 5432)}
     (group,) = drivers.connection.network.security_groups(name=f"coffret-{spec.instance_id}")

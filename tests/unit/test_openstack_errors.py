@@ -4,6 +4,7 @@ import base64
 import json
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -39,7 +40,7 @@ class Cloud:
 
     def __init__(self, mock: Mocker) -> None:
         self.mock = mock
-        catalogue = [
+        self.catalogue: list[dict[str, Any]] = [
             {"type": kind, "name": kind, "id": kind, "endpoints": [_endpoint(url)]}
             for kind, url in (
                 ("compute", f"{NOVA}/v2.1"),
@@ -54,7 +55,7 @@ class Cloud:
             "methods": ["password"],
             "issued_at": "2026-01-01T00:00:00.000000Z",
             "expires_at": "2999-01-01T00:00:00.000000Z",
-            "catalog": catalogue,
+            "catalog": self.catalogue,
         }
         links = [{"rel": "self", "href": f"{KEYSTONE}/v3/"}]
         mock.get(f"{KEYSTONE}/v3", json={"version": {"id": "v3.14", "status": "stable", "links": links}})
@@ -78,6 +79,7 @@ class Cloud:
                 shown["min_version"] = "3.0"
             mock.get(f"{url}/", json={"version": shown})
             mock.get(url, json={"version": shown})
+        mock.get(f"{NEUTRON}/v2.0", json={"version": {"id": "v2.0", "status": "CURRENT", "links": []}})
         mock.get(f"{GLANCE}/", json={"versions": [shown]})
         mock.get(GLANCE, json={"versions": [shown]})
 
@@ -144,7 +146,7 @@ VOLUME = {
     "name": "orders",
     "size": 1,
     "status": "creating",
-    "created_at": "2026-01-01T00:00:00.000000",
+    "created_at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f"),
     "attachments": [],
     "metadata": {"coffret_instance": INSTANCE},
 }
@@ -153,6 +155,16 @@ VOLUME = {
 def test_a_look_that_fails_once_is_repeated(cloud: Cloud, volumes: Volumes) -> None:
     cloud.mock.get(LIST, [{"status_code": 503}, {"json": {"volumes": [VOLUME]}}])
     assert volumes.ensure(SPEC, known=None).id == VOLUME["id"]
+
+
+@pytest.mark.parametrize("status", ["creating", "extending"])
+def test_a_volume_that_cinder_never_gets_done_with_is_said(
+    cloud: Cloud, volumes: Volumes, status: str
+) -> None:
+    stuck = VOLUME | {"status": status, "created_at": "2026-01-02T03:04:05.000000"}
+    cloud.mock.get(LIST, json={"volumes": [stuck]})
+    with pytest.raises(CloudError, match=f"in status {status} since 2026-01-02 03:04 UTC"):
+        volumes.ensure(SPEC, known=None)
 
 
 def test_a_service_that_stays_away_is_named(cloud: Cloud, volumes: Volumes) -> None:
@@ -300,6 +312,12 @@ def test_a_cloud_that_is_too_old_is_said(cloud: Cloud) -> None:
     for url in (f"{NOVA}/v2.1", f"{NOVA}/v2.1/"):
         cloud.mock.get(url, json={"version": shown})
     with pytest.raises(SettingsError, match=r"2\.93.*2\.79"):
+        OpenStack("test").log_in()
+
+
+def test_a_cloud_that_lacks_a_service_is_said(cloud: Cloud) -> None:
+    cloud.catalogue[:] = [service for service in cloud.catalogue if service["type"] != "block-storage"]
+    with pytest.raises(SettingsError, match="block-storage"):
         OpenStack("test").log_in()
 
 

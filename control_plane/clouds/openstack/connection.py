@@ -75,7 +75,7 @@ def connect() -> Connection:
             compute_default_microversion=COMPUTE_MICROVERSION,
             block_storage_default_microversion=BLOCK_STORAGE_MICROVERSION,
         )
-        connection = Connection(config=region)
+        connection = Connection(config=region, strict_proxies=True)
         connection.session.get_token()
         for service in ("compute", "block_storage", "network", "image"):
             getattr(connection, service)  # found now: threads that use it first would each look for it
