@@ -3,14 +3,15 @@
 Ranges say what the code needs; constraints.txt pins what is tested.
 """
 
+from pathlib import Path
+
 from setuptools import find_packages, setup
 
+# In a file of their own, since the guest image has no more than these.
 AGENT = [
-    "requests>=2.32",
-    "psutil>=7",
-    "psycopg[binary]>=3.2",
-    "PyMySQL[ed25519]>=1.1",  # ed25519 brings PyNaCl, which the verifiers need too
-    "valkey>=6.1",
+    line
+    for line in (Path(__file__).parent / "guest_agent/requirements.txt").read_text().splitlines()
+    if not line.startswith("#")
 ]
 
 setup(
@@ -26,7 +27,7 @@ setup(
             "migrations/*",
             "migrations/versions/*",
         ],
-        "guest_agent": ["py.typed"],
+        "guest_agent": ["py.typed", "requirements.txt"],
     },
     install_requires=[
         *AGENT,

@@ -68,7 +68,7 @@ def prepare(app: Flask, settings: Settings) -> None:
     """Bring the state database up to date, and take up what a dead process left."""
     with app.app_context():
         flask_migrate.upgrade()
-        datastores.import_shipped()
+        datastores.import_shipped(images=settings.cloud == "openstack")
         if db.engine.dialect.name == "sqlite":
             void_all()  # one process at a time has this file, so nobody holds a lease
         db.session.remove()

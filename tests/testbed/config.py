@@ -29,6 +29,7 @@ PORT = {
 }
 KEYSTONE = f"http://127.0.0.1:{PORT['keystone']}/v3"
 PASSWORD = "testbed"
+MANAGEMENT_ADDRESS = "10.79.0.1"  # the host's, on the network by which guests reach the control plane
 DATABASE = f"mysql+pymysql://openstack:{PASSWORD}@127.0.0.1:{PORT['mariadb']}"
 # Each cloud of clouds.yaml: its user and project.
 CLOUDS = {"lab-admin": ("admin", "admin"), "lab-demo": ("demo", "demo"), "coffret": ("coffret", "coffret")}

@@ -262,7 +262,10 @@ class Volumes:
         response = self.cloud.block_storage.get("/messages", params={"resource_uuid": volume.id})
         messages = response.json()["messages"] if response.status_code == 200 else []
         newest = max(messages, key=lambda message: str(message["created_at"]), default=None)
-        return f": {newest['user_message'].rstrip('.')}." if newest else "."
+        if newest is None:
+            return "."
+        what, _, why = str(newest["user_message"]).rstrip(".").partition(":")
+        return f": {what}: {why}."
 
 
 def _is_twin(volume: CinderVolume, chosen: CinderVolume) -> bool:

@@ -54,7 +54,7 @@ func fromClouds(name value) (*cloud, error) {
 	put("application_credential_secret", options.ApplicationCredentialSecret)
 	put("region", endpoint.Region)
 	put("endpoint_type", string(endpoint.Availability))
-	read := &cloud{settings: found, tls: settings}
+	made := &cloud{settings: found, tls: settings}
 	switch scope := options.Scope; {
 	case scope == nil:
 	case scope.ProjectID != "" || scope.ProjectName != "":
@@ -63,9 +63,9 @@ func fromClouds(name value) (*cloud, error) {
 		put("project_domain_id", scope.DomainID)
 		put("project_domain_name", scope.DomainName)
 	default:
-		read.scope = scope
+		made.scope = scope
 	}
-	return read, nil
+	return made, nil
 }
 
 // cloudsFile returns the clouds.yaml to read: where openstacksdk looks for it, too.

@@ -82,11 +82,20 @@ func (k *keystone) Renew(ctx context.Context, refused string) error {
 	return err
 }
 
-// first logs in, and says what there is.
-func (k *keystone) first(ctx context.Context) (*session, error) {
+// open logs in for the first time, while Keystone is busy again and again. A token that was given is the
+// credential itself unless it is for another project than the one that is asked for.
+func (k *keystone) open(ctx context.Context, secret value) (client.Credential, *session, error) {
+	var opened *session
+	if k.options.TokenID != "" {
+		err := client.Retry(ctx, func() (err error) { opened, err = k.look(ctx); return err })
+		if err != nil || !elsewhere(k.options.Scope, opened.project) {
+			return client.Token{Value: secret.text, Origin: secret.origin, Keystone: true}, opened, err
+		}
+	}
 	k.mutex.Lock()
 	defer k.mutex.Unlock()
-	return k.login(ctx)
+	err := client.Retry(ctx, func() (err error) { opened, err = k.login(ctx); return err })
+	return k, opened, err
 }
 
 func (k *keystone) login(ctx context.Context) (*session, error) {
@@ -114,15 +123,7 @@ func (k *keystone) login(ctx context.Context) (*session, error) {
 	// Keystone's clock may be another one; how long a token lasts is the same on both.
 	lasts := issued.ExpiresAt.Sub(issued.IssuedAt)
 	k.token, k.renewAt = token, time.Now().Add(lasts-min(margin, lasts/4))
-	catalogue, err := result.ExtractServiceCatalog()
-	if err != nil {
-		return nil, notKeystone(k.identity.Endpoint)
-	}
-	project, err := result.ExtractProject()
-	if err != nil {
-		return nil, notKeystone(k.identity.Endpoint)
-	}
-	return &session{catalogue, project}, nil
+	return k.session(result)
 }
 
 // look reads what a token that was given is good for.
@@ -133,6 +134,13 @@ func (k *keystone) look(ctx context.Context) (*session, error) {
 	if result.Err != nil {
 		return nil, failure(result.Err, k.identity.Endpoint, k.who)
 	}
+	return k.session(result)
+}
+
+func (k *keystone) session(result interface {
+	ExtractServiceCatalog() (*tokens.ServiceCatalog, error)
+	ExtractProject() (*tokens.Project, error)
+}) (*session, error) {
 	catalogue, err := result.ExtractServiceCatalog()
 	if err != nil {
 		return nil, notKeystone(k.identity.Endpoint)
@@ -173,9 +181,10 @@ func failure(err error, endpoint, who string) error {
 	case answer.Actual == http.StatusUnauthorized || answer.Actual == http.StatusForbidden || message != "":
 		return &Fault{"", "Keystone refuses the login", fmt.Sprintf("Tried at %s with %s. The answer was %d%s",
 			endpoint, who, answer.Actual, message)}
-	case answer.Actual >= 300 && answer.Actual < 400:
+	}
+	if place := answer.ResponseHeader.Get("Location"); place != "" {
 		return &Fault{"auth_url", "Not a Keystone", fmt.Sprintf("%s redirects to %q; credentials are not sent there."+
-			" If that is Keystone, set it as auth_url.", endpoint, answer.ResponseHeader.Get("Location"))}
+			" If that is Keystone, set it as auth_url.", endpoint, place)}
 	}
 	return notKeystone(endpoint)
 }

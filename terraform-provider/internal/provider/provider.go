@@ -162,7 +162,7 @@ func report(diags *diag.Diagnostics, err error) {
 	var fault *login.Fault
 	switch {
 	case !errors.As(err, &fault):
-		diags.AddError("Cannot reach the control plane", err.Error())
+		diags.AddError("Cannot log in", err.Error())
 	case fault.Argument == "":
 		diags.AddError(fault.Summary, fault.Detail)
 	default:
