@@ -127,7 +127,7 @@ def client(cloud_connection: Connection, tmp_path: Path) -> Iterator[Client]:
     app = create_app(Settings(data_dir=tmp_path, cloud="noop", auth=Auth.KEYSTONE), cloud(Books()))
     with app.app_context():
         db.create_all()
-        import_shipped()
+        import_shipped(images=False)
     yield Client(app)
     with app.app_context():
         db.session.remove()
