@@ -28,6 +28,7 @@ from werkzeug.test import TestResponse
 from control_plane.app import create_app
 from control_plane.auth import keystone
 from control_plane.clouds.noop import Books, cloud
+from control_plane.clouds.noop.drivers import Network
 from control_plane.database import db
 from control_plane.datastores.service import import_shipped
 from control_plane.settings import Auth, Settings
@@ -126,7 +127,7 @@ def client(cloud_connection: Connection, tmp_path: Path) -> Iterator[Client]:
     app = create_app(Settings(data_dir=tmp_path, cloud="noop", auth=Auth.KEYSTONE), cloud(Books()))
     with app.app_context():
         db.create_all()
-        import_shipped()
+        import_shipped(images=False)
     yield Client(app)
     with app.app_context():
         db.session.remove()
@@ -176,6 +177,16 @@ def test_a_member_works_in_their_project(client: Client, ann: Someone) -> None:
     assert ann.project is not None
     assert client.get(f"/quotas/{ann.project.id}", token).status_code == 200
     problem(client("PUT", f"/quotas/{ann.project.id}", {}, X_Auth_Token=token), 403, "forbidden")
+
+
+def test_the_cloud_is_asked_with_the_callers_own_token(
+    client: Client, ann: Someone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    eyes = []
+    monkeypatch.setattr(Network, "validate", lambda self, spec, token=None: eyes.append(token))
+    token = ann.token()
+    assert client("PUT", "/instances/orders", INSTANCE, X_Auth_Token=token).status_code == 202
+    assert eyes == [token]
 
 
 def test_roles_of_keystone_are_what_counts(
