@@ -121,8 +121,7 @@ export GUEST_IMAGE_DIR ?= $(CURDIR)/build/guest-image
 
 .PHONY: guest-image
 guest-image: setup-dev ## Build the guest image and register it on the cloud OS_CLOUD names, or the test bed
-	@guest_image/build.sh
-	@$(ON_CLOUD) PYTHONPATH=. python guest_image/register.py $(GUEST_IMAGE_DIR)
+	@$(ON_CLOUD) guest_image/build.sh; PYTHONPATH=. python guest_image/register.py $(GUEST_IMAGE_DIR)
 
 .PHONY: test-openstack
 test-openstack: setup-dev ## Run the tests on OpenStack: the cloud OS_CLOUD names, or the test bed

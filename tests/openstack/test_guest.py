@@ -6,8 +6,6 @@ external one; GUEST_TEST_MANAGEMENT_NETWORK and GUEST_TEST_ADDRESS, where this m
 GUEST_TEST_ZONE; GUEST_TEST_CIDR, where this machine's connections to floating IPs come from.
 """
 
-import datetime
-import ipaddress
 import os
 import shutil
 import socket
@@ -20,10 +18,7 @@ import openstack
 import psycopg
 import pytest
 import yaml
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from certificates import certify
 from deployments import Deployment
 from openstack.connection import Connection
 from serving import ROOT, eventually
@@ -54,7 +49,7 @@ class Guests(Deployment):
         with socket.socket() as probe:
             probe.bind((ADDRESS, 0))
             bind = f"{ADDRESS}:{probe.getsockname()[1]}"
-        certify(self.folder)
+        certify(self.folder, ADDRESS)
         self.url = f"https://{bind}"
         self.ca = self.folder / "ca.pem"
         self.session.verify = str(self.ca)
@@ -78,30 +73,6 @@ class Guests(Deployment):
         (server,) = self.connection.compute.servers(tags=f"coffret:{self.name}")
         output = self.connection.compute.get_server_console_output(server)
         return str(output["output"])
-
-
-def certify(folder: Path) -> None:
-    """Write ca.pem, and tls.pem and tls.key for ADDRESS."""
-    began = datetime.datetime.now(datetime.UTC) - datetime.timedelta(hours=1)
-    names = {who: x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, who)]) for who in ("ca", "tls")}
-    keys = {who: ec.generate_private_key(ec.SECP256R1()) for who in names}
-    says: dict[str, x509.ExtensionType] = {
-        "ca": x509.BasicConstraints(ca=True, path_length=None),
-        "tls": x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(ADDRESS))]),
-    }
-    for who, name in names.items():
-        certificate = (
-            x509.CertificateBuilder(names["ca"], name, keys[who].public_key(), x509.random_serial_number())
-            .not_valid_before(began)
-            .not_valid_after(began + datetime.timedelta(days=2))
-            .add_extension(says[who], critical=False)
-            .sign(keys["ca"], hashes.SHA256())
-        )
-        (folder / f"{who}.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    key = keys["tls"].private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    (folder / "tls.key").write_bytes(key)
 
 
 @pytest.fixture(scope="module")
