@@ -30,7 +30,9 @@ masked=(
     mariadb.service mariadb.socket mariadb-extra.socket postgresql.service postgresql@.service
     cloud-config.service cloud-final.service cloud-init-hotplugd.socket
     apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer
-    man-db.timer logrotate.timer getty@tty1.service serial-getty@ttyS0.service modprobe@drm.service
+    man-db.timer logrotate.timer getty@tty1.service serial-getty@ttyS0.service
+    modprobe@{configfs,dm_mod,drm,efi_pstore,fuse,loop}.service
+    dev-hugepages.mount dev-mqueue.mount sys-{fs-fuse-connections,kernel-config,kernel-debug,kernel-tracing}.mount
     proc-sys-fs-binfmt_misc.automount systemd-binfmt.service systemd-pcrphase.service systemd-rfkill.service
     systemd-timesyncd.service systemd-update-utmp.service systemd-networkd-wait-online.service
 )
