@@ -160,7 +160,7 @@ class Volumes:
     def _see_that_it_is_well(self, volume: CinderVolume, known: str | None) -> None:
         """Raises CloudError or CloudPending unless it can be used or is being made."""
         status = volume.status
-        if status == "error" and known is None and not volume.attachments:
+        if status == "error" and known is None and not volume.attachments and _never_lived(volume):
             why = self._why(volume)
             self.cloud.block_storage.delete_volume(volume)
             raise CloudError(f"Cinder could not make the volume{why} It is made anew until there is one.")
@@ -281,6 +281,12 @@ def _see_that_it_moves(volume: CinderVolume) -> None:
             f"Cinder has the volume {volume.id} in status {volume.status} since {since:%Y-%m-%d %H:%M} UTC."
             " It goes on when that ends; the operator may find why in Cinder's log."
         )
+
+
+def _never_lived(volume: CinderVolume) -> bool:
+    """Whether all that ever happened to it happened as it was made; a restored row may not know it."""
+    made = datetime.fromisoformat(volume.created_at)
+    return datetime.fromisoformat(volume.updated_at or volume.created_at) - made < TWIN_AGE
 
 
 def _is_twin(volume: CinderVolume, chosen: CinderVolume) -> bool:
