@@ -68,11 +68,9 @@ class Side:
             "openstack",
             coffret=[sys.executable, "-m", "bench.counted", str(self.requests)],
             project=project,
-            settings={
-                "COFFRET_DEPLOYMENT": f"bench-{uuid.uuid4().hex[:8]}",
-                "COFFRET_OPENSTACK_VOLUME_TYPE": VOLUME_TYPE,
-                "COFFRET_OPENSTACK_AVAILABILITY_ZONE": ZONE,
-            },
+            deployment=f"bench-{uuid.uuid4().hex[:8]}",
+            openstack_volume_type=VOLUME_TYPE,
+            openstack_availability_zone=ZONE,
         )
 
 

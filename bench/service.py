@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +81,7 @@ def serving(
     *,
     coffret: Sequence[str] = COFFRET,
     project: str = "default",
-    settings: Mapping[str, str] | None = None,
+    **settings: str,
 ) -> Iterator[Service]:
     """A control plane that answers, and a token of `project`; `coffret` is the command to run.
 
@@ -98,7 +98,7 @@ def serving(
         "COFFRET_WORKERS": str(workers),
         "COFFRET_LOG_LEVEL": "WARNING",
     }
-    env.update(settings or {})
+    env |= {f"COFFRET_{name.upper()}": value for name, value in settings.items()}
     create = [*COFFRET, "token", "create", "bench", "--role", "admin", "--project", project]
     token = subprocess.run(create, env=env, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
     process = subprocess.Popen([*coffret, "serve"], env=env, start_new_session=True)

@@ -34,7 +34,7 @@ def admin(cloud_connection: Connection) -> Iterator[Connection]:
 def giant(admin: Connection) -> Iterator[str]:
     """Name of a flavor that no host has room for."""
     name = f"test-giant-{uuid.uuid4().hex[:8]}"
-    flavor = admin.compute.create_flavor(name=name, ram=1 << 30, vcpus=1, disk=8)
+    flavor = admin.compute.create_flavor(name=name, ram=4096, vcpus=10_000, disk=8)
     yield name
     admin.compute.delete_flavor(flavor)
 

@@ -50,7 +50,7 @@ class Deployment(Serving):
         assert answer.ok, answer.text
         return dict(answer.json())
 
-    def change(self, name: str, **fields: Any) -> None:
+    def change(self, name: str, /, **fields: Any) -> None:
         answer = self.call("PATCH", f"/instances/{name}", fields)
         assert answer.ok, answer.text
 

@@ -200,8 +200,9 @@ class Compute:
     def _start_over_if_never_built(self, server: NovaServer) -> None:
         if server.status != "ERROR" or server.launched_at:
             return
+        why = states.fault(self.cloud, server)
         self._remove(server)
-        raise CloudError(f"Nova could not build the server: {states.fault(server)} It is made again.")
+        raise CloudError(f"Nova could not build the server: {why} It is made again.")
 
     def _rebuild_if_needed(self, steps: Steps, bootstrap: Bootstrap) -> None:
         """Make it anew for a newer rebuild action, or when its agent never got in and no longer can.

@@ -1,6 +1,7 @@
 """Nova's server groups. Nova takes the same name twice, so the name is looked up before one is made."""
 
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,13 +66,14 @@ class ServerGroups:
             )
         return str(group["id"])
 
-    def _listing(self) -> list[dict[str, Any]]:
+    def _listing(self) -> Iterator[dict[str, Any]]:
         """All groups of the service project. openstacksdk knows no offset, which is how Nova pages here."""
-        groups: list[dict[str, Any]] = []
+        offset = 0
         while True:
-            response = self.cloud.compute.get("/os-server-groups", params={"offset": len(groups)})
+            response = self.cloud.compute.get("/os-server-groups", params={"offset": offset})
             sdk.raise_from_response(response)
             page = response.json()["server_groups"]
-            groups += page
             if not page:
-                return groups
+                return
+            yield from page
+            offset += len(page)

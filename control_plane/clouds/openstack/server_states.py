@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from openstack.compute.v2.server import Server
 
 from control_plane.clouds.base import CloudError
+from control_plane.clouds.openstack.connection import OpenStack
 from control_plane.clouds.openstack.errors import sentence
 
 _BY_OPERATOR = {
@@ -60,8 +61,10 @@ def refuse_if_locked(server: Server) -> None:
         )
 
 
-def fault(server: Server) -> str:
-    return sentence((server.fault or {}).get("message") or "It does not say why")
+def fault(cloud: OpenStack, server: Server) -> str:
+    """Why it is in ERROR. Nova's list leaves that out for a server that no host ever had."""
+    told = server.fault or cloud.compute.get_server(server.id).fault or {}
+    return sentence(told.get("message") or "It does not say why")
 
 
 def age(timestamp: str) -> timedelta:

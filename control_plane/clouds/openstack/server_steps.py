@@ -42,7 +42,7 @@ class Steps:
         """Reboot a server in ERROR, unless its engine is known to serve."""
         if self.server.status != "ERROR":
             return
-        said = f"Nova has the server {self.server.id} in ERROR: {fault(self.server)}"
+        said = f"Nova has the server {self.server.id} in ERROR: {fault(self.cloud, self.server)}"
         if bootstrap.registered and not bootstrap.silent:
             raise CloudError(
                 f"{said} Its agent still answers, so it is left alone; an operator sets its state, or a"
