@@ -119,7 +119,8 @@ class Deployment(Serving):
             if self.process is not None and self.process.poll() is None:
                 instances = self.call("GET", "/instances").json()["items"]
                 for instance in instances:
-                    self.change(instance["name"], deletion_protection=False)
+                    if instance["deletion_protection"]:
+                        self.change(instance["name"], deletion_protection=False)
                     self.call("DELETE", f"/instances/{instance['name']}")
                 eventually(lambda: not self.call("GET", "/instances").json()["items"], SECONDS, 0.5)
                 self.stop()
