@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from openstack import exceptions as sdk
 from openstack.compute.v2.server import Server as NovaServer
 
 from control_plane.clouds.base import (
@@ -117,8 +118,8 @@ class Compute:
         self._found.pop(instance_id, None)
         if server is None:
             return
-        if server.task_state == "deleting":
-            raise CloudPending("the cloud is deleting the server", 1)
+        if states.busy(server) == states.DELETING:
+            raise CloudPending(f"the cloud is {states.DELETING}", 1)
         if server.status == "ACTIVE":
             if server.task_state is None:
                 self.cloud.compute.stop_server(server)
@@ -128,7 +129,7 @@ class Compute:
         if group_id := server.metadata.get(GROUP):
             self.groups.leave(group_id, server.id)
         self._remove(server)
-        raise CloudPending("the cloud is deleting the server", 1)
+        raise CloudPending(f"the cloud is {states.DELETING}", 1)
 
     @asks("Nova")
     def _look(self, instance_id: str) -> NovaServer | None:
@@ -144,7 +145,7 @@ class Compute:
                     f"Two servers, {first.id} and {other.id}, are this instance's and have volumes. Detach"
                     " or delete one of them."
                 )
-            if other.task_state != "deleting":
+            if states.busy(other) != states.DELETING:
                 self._remove(other)
         return first
 
@@ -185,7 +186,12 @@ class Compute:
             wanted["availability_zone"] = zone
         if group_id:
             wanted["scheduler_hints"] = {"group": group_id}
-        self.cloud.compute.create_server(**wanted)
+        try:
+            self.cloud.compute.create_server(**wanted)
+        except sdk.BadRequestException:
+            if group_id and not self.groups.exists(group_id):  # its last other member has just left
+                raise CloudPending("making the server group anew", 0) from None
+            raise
 
     def _metadata(self, spec: ServerSpec, group_id: str | None) -> dict[str, str]:
         metadata = {
