@@ -100,6 +100,10 @@ constraints: ## Pin anew: the newest of everything, into constraints.txt
 bench: setup-dev provider ## Measure; one line a figure
 	@python -m bench
 
+.PHONY: bench-openstack
+bench-openstack: setup-dev ## Likewise on the test bed: 25 minutes (make testbed)
+	@. $(TESTBED_STATE)/env && python -m bench.openstack
+
 # The test bed: tests/testbed/README.md
 TESTBED_STATE ?= /var/tmp/coffret-testbed
 export TESTBED_STATE
@@ -113,9 +117,17 @@ testbed: ## Bring up a real OpenStack on this machine (Debian 12, as root)
 testbed-down: ## Take it down; WIPE=1 removes its data too
 	@/usr/bin/python3 tests/testbed down $(if $(WIPE),--wipe)
 
+export GUEST_IMAGE_DIR ?= $(CURDIR)/build/guest-image
+
+.PHONY: guest-image
+guest-image: setup-dev ## Build the guest image and register it on the cloud OS_CLOUD names, or the test bed
+	@$(ON_CLOUD) guest_image/build.sh; PYTHONPATH=. python guest_image/register.py $(GUEST_IMAGE_DIR)
+
 .PHONY: test-openstack
 test-openstack: setup-dev ## Run the tests on OpenStack: the cloud OS_CLOUD names, or the test bed
-	@if [ -z "$${OS_CLOUD:-}" ]; then \
-	    if ! [ -e $(TESTBED_STATE)/env ]; then \
-	        echo "test-openstack: set OS_CLOUD, or bring up a cloud with make testbed" >&2; exit 2; fi; \
-	    . $(TESTBED_STATE)/env; fi; python -m pytest -m openstack tests/openstack
+	@$(ON_CLOUD) python -m pytest -m openstack tests/openstack
+
+ON_CLOUD = if [ -z "$${OS_CLOUD:-}" ]; then \
+    if ! [ -e $(TESTBED_STATE)/env ]; then \
+        echo "$@: set OS_CLOUD, or bring up a cloud with make testbed" >&2; exit 2; fi; \
+    . $(TESTBED_STATE)/env; fi;

@@ -3,14 +3,15 @@
 Ranges say what the code needs; constraints.txt pins what is tested.
 """
 
+from pathlib import Path
+
 from setuptools import find_packages, setup
 
+# In a file of their own, since the guest image has no more than these.
 AGENT = [
-    "requests>=2.32",
-    "psutil>=7",
-    "psycopg[binary]>=3.2",
-    "PyMySQL[ed25519]>=1.1",  # ed25519 brings PyNaCl, which the verifiers need too
-    "valkey>=6.1",
+    line
+    for line in (Path(__file__).parent / "guest_agent/requirements.txt").read_text().splitlines()
+    if not line.startswith("#")
 ]
 
 setup(
@@ -26,7 +27,7 @@ setup(
             "migrations/*",
             "migrations/versions/*",
         ],
-        "guest_agent": ["py.typed"],
+        "guest_agent": ["py.typed", "requirements.txt"],
     },
     install_requires=[
         *AGENT,
@@ -38,6 +39,7 @@ setup(
         "Flask-SQLAlchemy>=3.1",
         "gunicorn>=23",
         "marshmallow>=4",
+        "oslo.policy>=4.5",
         "scramp>=1.4",
         "SQLAlchemy>=2.0.36",
     ],
@@ -55,13 +57,14 @@ setup(
             "types-PyMySQL",
             "types-requests",
         ],
-        "openstack": ["openstacksdk>=4.4"],
+        "openstack": ["keystonemiddleware>=10.7", "openstacksdk>=4.4"],
         "generate": ["Jinja2>=3.1"],
     },
     entry_points={
         "console_scripts": [
             "coffret=control_plane.cli:main",
             "coffret-agent=guest_agent.__main__:main",
-        ]
+        ],
+        "oslo.policy.policies": ["coffret=control_plane.auth.rules:list_rules"],
     },
 )

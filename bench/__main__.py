@@ -3,6 +3,7 @@
 import sys
 
 from bench import api, create_database, create_postgresql, plan_noop
+from bench.figure import show
 
 FIGURES = {
     "create.postgresql": create_postgresql.measure,
@@ -17,15 +18,8 @@ def main(names: list[str]) -> int:
     if unknown := set(names) - set(FIGURES):
         sys.stderr.write(f"There is no figure {min(unknown)!r}; known: {', '.join(FIGURES)}.\n")
         return 2
-    missed = 0
-    for name in names or FIGURES:
-        figure = FIGURES[name]()
-        sys.stdout.write(f"{figure}\n")
-        sys.stdout.flush()
-        if not figure.met:
-            missed += 1
-            sys.stderr.write(f"{name} misses its target: {figure.target}.\n")
-    return 1 if missed else 0
+    met = [show(FIGURES[name]()) for name in names or FIGURES]
+    return 0 if all(met) else 1
 
 
 if __name__ == "__main__":

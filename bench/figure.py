@@ -11,19 +11,25 @@ class Figure:
     name: str
     value: float
     unit: str
-    floor: float
-    """The same without Coffret, in the same unit."""
+    floor: float | None
+    """The same without Coffret, in the same unit; None where nothing else does it."""
     met: bool
     target: str
 
-    @property
-    def ratio(self) -> float:
-        return self.value / self.floor
-
     def __str__(self) -> str:
-        return (
-            f"bench: {self.name} {self.value:.4g} {self.unit} floor={self.floor:.4g} ratio={self.ratio:.2f}"
-        )
+        measured = f"bench: {self.name} {self.value:.4g} {self.unit}"
+        if self.floor is None:
+            return measured
+        return f"{measured} floor={self.floor:.4g} ratio={self.value / self.floor:.2f}"
+
+
+def show(figure: Figure) -> bool:
+    """Print it, and what its target is if it misses it. Returns whether it meets it."""
+    sys.stdout.write(f"{figure}\n")
+    sys.stdout.flush()
+    if not figure.met:
+        sys.stderr.write(f"{figure.name} misses its target: {figure.target}.\n")
+    return figure.met
 
 
 def in_turns(rounds: int, measured: Callable[[], float], floor: Callable[[], float]) -> tuple[float, float]:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from guest_agent import settings
 
 COFFRET = [sys.executable, "-m", "control_plane.cli"]
 _PATIENCE = 60.0
+_CLOUDS_PATIENCE = 900.0
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,17 @@ class Service:
                 raise RuntimeError(f"{path} is not deleted after {_PATIENCE:g} s")
             time.sleep(0.05)
 
+    def delete_all(self) -> None:
+        """Delete all instances at once and wait until they are gone."""
+        deadline = time.monotonic() + _CLOUDS_PATIENCE
+        while left := self.get("/instances", limit=200)["items"]:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{len(left)} instances are not deleted after {_CLOUDS_PATIENCE:g} s")
+            for instance in left:
+                if instance["status"]["phase"] != "SHUTDOWN":
+                    self._ask("DELETE", f"/instances/{instance['name']}")
+            time.sleep(1)
+
     def agent(self, instance: str) -> settings.Settings:
         """What the agent of a ready instance was told: account, binaries, folders."""
         instance_id = self.ready(f"/instances/{instance}")["id"]
@@ -63,8 +75,18 @@ class Service:
 
 
 @contextmanager
-def serving(cloud: str, workers: int = 1) -> Iterator[Service]:
-    """A control plane that answers. At its end its instances are deleted and it is stopped."""
+def serving(
+    cloud: str,
+    workers: int = 1,
+    *,
+    coffret: Sequence[str] = COFFRET,
+    project: str = "default",
+    **settings: str,
+) -> Iterator[Service]:
+    """A control plane that answers, and a token of `project`; `coffret` is the command to run.
+
+    At its end its instances are deleted and it is stopped.
+    """
     data = Path(tempfile.mkdtemp(prefix="coffret-bench-"))
     data.chmod(0o711)  # engines of another account pass through to their own folders
     bind = f"127.0.0.1:{free_port()}"
@@ -76,9 +98,10 @@ def serving(cloud: str, workers: int = 1) -> Iterator[Service]:
         "COFFRET_WORKERS": str(workers),
         "COFFRET_LOG_LEVEL": "WARNING",
     }
-    create = [*COFFRET, "token", "create", "bench", "--role", "admin"]
+    env |= {f"COFFRET_{name.upper()}": value for name, value in settings.items()}
+    create = [*COFFRET, "token", "create", "bench", "--role", "admin", "--project", project]
     token = subprocess.run(create, env=env, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
-    process = subprocess.Popen([*COFFRET, "serve"], env=env, start_new_session=True)
+    process = subprocess.Popen([*coffret, "serve"], env=env, start_new_session=True)
     try:
         with requests.Session() as http:
             http.trust_env = False
@@ -91,6 +114,8 @@ def serving(cloud: str, workers: int = 1) -> Iterator[Service]:
                 if cloud == "local":
                     for instance in service.get("/instances")["items"]:
                         service.delete(f"/instances/{instance['name']}")
+                elif cloud != "noop":
+                    service.delete_all()
     finally:
         process.terminate()
         process.wait(_PATIENCE)

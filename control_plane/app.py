@@ -10,7 +10,8 @@ from flask import Flask, Response, g, request
 
 import control_plane
 from control_plane.agents.views import blueprint as agents
-from control_plane.auth import tokens
+from control_plane.auth import identity
+from control_plane.auth.policy import Policy
 from control_plane.auth.views import blueprint as tokens_blueprint
 from control_plane.clouds import Cloud
 from control_plane.configurations.views import blueprint as configuration_groups
@@ -45,7 +46,10 @@ RESOURCES = (
 
 
 def create_app(settings: Settings, cloud: Cloud) -> Flask:
-    """The WSGI application. Nothing runs yet: server.py starts runner and sweep."""
+    """The WSGI application. Nothing runs yet: server.py starts runner and sweep.
+
+    Raises SettingsError for a policy file or, where Keystone is asked, a cloud that cannot be used.
+    """
     app = Flask(__name__)
     app.json = StrictJSON(app)
     app.url_map.merge_slashes = False  # what is not a path is a 404, not a redirect
@@ -66,6 +70,8 @@ def create_app(settings: Settings, cloud: Cloud) -> Flask:
     flask_migrate.Migrate(app, db, directory=str(MIGRATIONS))
     app.extensions["coffret_settings"] = settings
     app.extensions["coffret_cloud"] = cloud
+    app.extensions["coffret_policy"] = Policy(settings.policy_file)
+    app.extensions["coffret_keystone"] = identity.open_keystone(settings)
     app.extensions["coffret_changes"] = Changes(
         settings.parked_limit, look_again=1.0 if settings.workers == 1 else 0.2
     )
@@ -85,7 +91,7 @@ def _identify() -> None:
     given = request.headers.get("X-Request-Id", "")
     g.request_id = given if re.fullmatch(r"[\w.:-]{1,64}", given) else _new_request_id()
     if request.path.startswith("/v1/"):
-        tokens.authenticate()
+        g.caller = identity.caller()
 
 
 def _new_request_id() -> str:

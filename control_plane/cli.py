@@ -13,6 +13,7 @@ import flask_migrate
 from control_plane import clouds
 from control_plane.app import create_app
 from control_plane.auth import Role, tokens
+from control_plane.auth.commands import keystone_group, policy_command
 from control_plane.clouds import Cloud, CloudError, CloudPending
 from control_plane.clouds.local.places import make_folder
 from control_plane.clouds.registry import open_cloud
@@ -157,6 +158,10 @@ def openapi() -> None:
     # the document says nothing of where it is served, so the settings play no part
     app = create_app(Settings(cloud="noop"), open_cloud(Settings(cloud="noop")))
     click.echo(app.test_client().get("/openapi.json").get_data(as_text=True))
+
+
+main.add_command(policy_command)
+main.add_command(keystone_group)
 
 
 @contextmanager

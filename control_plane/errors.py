@@ -86,6 +86,14 @@ class Forbidden(CoffretError):
     title = "The role does not allow this"
 
 
+class IdentityUnavailable(CoffretError):
+    """Keystone cannot be asked who the caller is. `retry_after` in seconds."""
+
+    code = "identity_unavailable"
+    title = "Keystone cannot be asked"
+    retry_after = 5
+
+
 class QuotaExceeded(CoffretError):
     code = "quota_exceeded"
     title = "The quota of the project does not allow this"

@@ -45,7 +45,10 @@ def serve(settings: Settings) -> None:
     cloud = open_cloud(settings)
     make_folder(settings.data_dir, 0o700)
     with _only_one(settings.data_dir):
-        prepare(create_app(settings, cloud), settings)
+        app = create_app(settings, cloud)
+        prepare(app, settings)
+        if keystone := app.extensions["coffret_keystone"]:
+            keystone.check()
         scheme = "https" if settings.tls_certificate else "http"
         log.info("serving on %s://%s, data in %s", scheme, settings.bind, settings.data_dir.absolute())
         _Server(settings, cloud).run()
@@ -65,7 +68,7 @@ def prepare(app: Flask, settings: Settings) -> None:
     """Bring the state database up to date, and take up what a dead process left."""
     with app.app_context():
         flask_migrate.upgrade()
-        datastores.import_shipped()
+        datastores.import_shipped(images=settings.cloud == "openstack")
         if db.engine.dialect.name == "sqlite":
             void_all()  # one process at a time has this file, so nobody holds a lease
         db.session.remove()

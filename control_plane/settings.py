@@ -68,7 +68,12 @@ class Settings:
     auth: Auth = _setting(
         Auth.TOKENS,
         "How callers are known: `tokens` (this control plane's own), or `keystone` (those too, and"
-        " Keystone's).",
+        " Keystone's; the cloud that `OS_CLOUD` names in clouds.yaml).",
+    )
+    policy_file: Path | None = _setting(
+        None,
+        "Policy file, YAML or JSON, whose rules go before those in code; `coffret policy` prints them."
+        " Read at the start.",
     )
     cloud: str = _setting(
         "local",

@@ -16,10 +16,11 @@ import psutil
 from guest_agent import engines, process, settings
 from guest_agent.backoff import Backoff
 from guest_agent.converge import Converger
-from guest_agent.engines.base import Engine, EngineError
+from guest_agent.engines.base import Account, Engine, EngineError
 from guest_agent.settings import Settings
 from guest_agent.state import StateFile
 from guest_agent.sync import Sync
+from guest_agent.volume import Volume
 
 _LOOK_SECONDS = 1.0
 """How often the agent looks whether the engine still runs."""
@@ -62,7 +63,7 @@ class Lock:
 class Agent:
     """Needs the home's Lock."""
 
-    def __init__(self, home: Path, known: Settings, engine: Engine) -> None:
+    def __init__(self, home: Path, known: Settings, engine: Engine, volume: Volume | None) -> None:
         self._known = known
         self._engine = engine
         # Its put() may be called from a signal handler, unlike that of other queues and conditions.
@@ -75,7 +76,7 @@ class Agent:
             on_directive=lambda: self._events.put(Event.DIRECTIVE),
             on_gone=lambda: self._events.put(Event.GONE),
         )
-        self._converger = Converger(engine, self._state, self._sync.tell)
+        self._converger = Converger(engine, self._state, self._sync.tell, volume)
         self._failures = Backoff(0.5, 30)
         self._tried_etag: str | None = None
         self._next_pass = 0.0
@@ -162,7 +163,8 @@ def run(home: Path) -> int:
         log.info("another agent is at work in %s; nothing to do", home)
         return 0
     process.note(psutil.Process(), _pid_file(home))
-    return Agent(home, known, _engine(known)).run()
+    owner = settings.account(known.account)
+    return Agent(home, known, _engine(known, owner), settings.volume(known, owner)).run()
 
 
 def stop(home: Path) -> int:
@@ -181,7 +183,7 @@ def stop(home: Path) -> int:
         elif agent is not None and time.monotonic() > deadline:
             agent.kill()
         time.sleep(0.05)
-    engine = _engine(known)
+    engine = _engine(known, settings.account(known.account))
     if engine.running():
         engine.stop()
         log.info("%s is stopped", known.manager)
@@ -189,11 +191,8 @@ def stop(home: Path) -> int:
     return 0
 
 
-def _engine(known: Settings) -> Engine:
-    plugin = engines.plugin(known.manager)
-    binaries = Path(known.binaries) if known.binaries else None
-    owner = settings.account(known.account)
-    return plugin(settings.engine_home(Path(known.data), Path(known.run), binaries, owner))
+def _engine(known: Settings, owner: Account | None) -> Engine:
+    return engines.plugin(known.manager)(settings.home(known, owner))
 
 
 def _pid_file(home: Path) -> Path:

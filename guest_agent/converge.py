@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from guest_agent import PROTOCOL, __version__, volume
+from guest_agent import PROTOCOL, __version__
 from guest_agent.engines.base import Engine, EngineError
 from guest_agent.objects import ObjectPass, unforeseen
 from guest_agent.protocol import (
@@ -18,6 +18,7 @@ from guest_agent.protocol import (
     SeenEngine,
 )
 from guest_agent.state import StateFile
+from guest_agent.volume import Volume, used
 
 _VOLUME_SECONDS = 30
 _CONFIGURATION = "configuration"
@@ -32,8 +33,15 @@ class Converger:
     `tell` gets a report whose `repairs` are those since the last call.
     """
 
-    def __init__(self, engine: Engine, state: StateFile, tell: Callable[[Report], None]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        state: StateFile,
+        tell: Callable[[Report], None],
+        volume: Volume | None = None,
+    ) -> None:
         self._engine = engine
+        self._volume = volume
         self._state = state
         self._tell = tell
         self._repairs: list[str] = []
@@ -83,6 +91,8 @@ class Converger:
     def run(self, directive: Directive) -> bool:
         """One pass. True when the engine is up; how each object went is in the report."""
         try:
+            if self._volume:
+                self._volume.ensure()
             self._converge_engine(directive)
             self._converge_objects(directive)
         except EngineError as error:
@@ -98,6 +108,8 @@ class Converger:
     def get_ahead(self) -> None:
         """Make the engine's data directory before it is known what else is wanted."""
         try:
+            if self._volume:
+                self._volume.ensure()
             self._see_that_data_is_there()
             self._engine.initialise()
         except EngineError as error:
@@ -139,7 +151,8 @@ class Converger:
 
     def _measure_volume(self) -> None:
         if time.monotonic() - self._volume_seen >= _VOLUME_SECONDS:
-            self._report["volume_used"] = volume.used(self._engine.home.data)
+            place = self._volume.mount_point if self._volume else self._engine.home.data
+            self._report["volume_used"] = used(place)
             self._volume_seen = time.monotonic()
 
     def _converge_engine(self, directive: Directive) -> None:

@@ -191,6 +191,8 @@ class Catalogue(TypedDict):
     parameters: list[Parameter]
     character_sets: dict[str, list[str]]
     """Character set -> its collations."""
+    image_tags: NotRequired[list[str]]
+    """Of the image that the catalogue was read in."""
 
 
 Json = dict[str, Any]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from guest_agent import files
 from guest_agent.engines.base import Account, Home
+from guest_agent.volume import Volume
 
 FILE = "agent.json"
 
@@ -31,6 +32,8 @@ class Settings:
     bootstrap_token: str | None = None
     """Works once; taken out after registering."""
     binaries: str | None = None
+    volume_id: str | None = None
+    """Cinder's; the volume is mounted at the folder above `data`. None: `data` is a folder as any other."""
     account: str | None = None
     """Account that the engine runs as; must be named when the agent is root."""
     drift_seconds: float = 10
@@ -86,7 +89,23 @@ def account(name: str | None) -> Account | None:
 def engine_home(data: Path, run: Path, binaries: Path | None, owner: Account | None) -> Home:
     """The home of an engine, with its two folders made and given to the engine's account."""
     for folder in (data, run):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if owner is not None:
-            os.chown(folder, owner.uid, owner.gid)
+        files.own_folder(folder, owner)
     return Home(data, run, binaries, owner)
+
+
+def home(known: Settings, owner: Account | None) -> Home:
+    """Where the engine lives. Its folder on a volume is made by whoever mounts that."""
+    data, run = Path(known.data), Path(known.run)
+    binaries = Path(known.binaries) if known.binaries else None
+    if known.volume_id is None:
+        return engine_home(data, run, binaries, owner)
+    files.own_folder(run, owner)
+    return Home(data, run, binaries, owner)
+
+
+def volume(known: Settings, owner: Account | None) -> Volume | None:
+    """The volume that `data` is on; None where there is none."""
+    if known.volume_id is None:
+        return None
+    data = Path(known.data)
+    return Volume(known.volume_id, known.instance_id, data.parent, data, owner)

@@ -65,7 +65,7 @@ class Serving:
 
     def answers(self) -> bool:
         try:
-            return requests.get(f"{self.url}/readyz", timeout=5).ok
+            return self.session.get(f"{self.url}/readyz", timeout=5).ok
         except requests.ConnectionError:
             assert self.process is not None
             assert self.process.poll() is None, self.log()

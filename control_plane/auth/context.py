@@ -1,21 +1,14 @@
 """The caller of a request, however authenticated."""
 
 import enum
-import functools
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import ParamSpec, TypeVar, cast
+from typing import cast
 
 from flask import g
 
-from control_plane.errors import Forbidden
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
 
 class Role(enum.IntEnum):
-    """Each role includes the ones before it."""
+    """The roles of this control plane's own tokens. Each includes the ones before it."""
 
     READER = 1
     MEMBER = 2
@@ -24,31 +17,29 @@ class Role(enum.IntEnum):
     def __str__(self) -> str:
         return self.name.lower()
 
+    @property
+    def included(self) -> frozenset[str]:
+        """The names of this role and of those before it, as Keystone's implied roles would be."""
+        return frozenset(str(role) for role in Role if role <= self)
+
 
 @dataclass(frozen=True)
 class RequestContext:
     project_id: str
     user_id: str
-    role: Role
+    """Keystone's id of the user, or the name of one of our own tokens."""
+    roles: frozenset[str]
+    user_name: str | None = None
+    """Keystone's name of the user."""
     keystone_token: str | None = field(default=None, repr=False)
     """The caller's own, to look at the cloud with their eyes. Never stored, never logged."""
 
+    @property
+    def actor(self) -> str:
+        """Who that is, for people; at most 255 letters."""
+        return f"{self.user_name[:188]} ({self.user_id})" if self.user_name else self.user_id
+
 
 def context() -> RequestContext:
-    """The caller of the current request, put there by auth.tokens."""
+    """The caller of the current request, put there by auth.identity."""
     return cast(RequestContext, g.caller)
-
-
-def require(role: Role) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Refuse callers below `role` with Forbidden, before the body is read."""
-
-    def decorate(view: Callable[P, R]) -> Callable[P, R]:
-        @functools.wraps(view)
-        def allowed(*args: P.args, **kwargs: P.kwargs) -> R:
-            if context().role < role:
-                raise Forbidden(f"This needs the role {role}; the token has {context().role}.")
-            return view(*args, **kwargs)
-
-        return allowed
-
-    return decorate

@@ -7,7 +7,6 @@ import time
 from collections.abc import Sequence
 from datetime import datetime
 
-from flask import g, request
 from sqlalchemy import String, select
 from sqlalchemy import delete as sql_delete
 from sqlalchemy.orm import Mapped, mapped_column
@@ -20,7 +19,7 @@ PREFIX = "cfrt_"
 _CACHE_SECONDS = 5.0
 """How long a revoked token may go on in a process that has just seen it."""
 
-_ASK = (
+ASK = (
     "Send `Authorization: Bearer <token>` with a token of this control plane"
     " (`coffret token create` makes the first)."
 )
@@ -61,12 +60,12 @@ def create(name: str, project_id: str, role: Role, expires_at: datetime | None =
     return token, text
 
 
-def authenticate() -> None:
-    """Put the caller into `g.caller`; raises Unauthenticated."""
-    scheme, _, text = request.headers.get("Authorization", "").partition(" ")
+def caller(authorization: str) -> RequestContext:
+    """Whose token the Authorization header has; raises Unauthenticated."""
+    scheme, _, text = authorization.partition(" ")
     token_id, dot, secret = text.strip().removeprefix(PREFIX).partition(".")
     if scheme.lower() != "bearer" or not dot:
-        raise Unauthenticated(f"The request has no token. {_ASK}")
+        raise Unauthenticated(f"The request has no token. {ASK}")
     key = (token_id, digest(secret))
     known = _cache.get(key)
     if known is None or known[0] < time.monotonic():
@@ -74,22 +73,22 @@ def authenticate() -> None:
         if len(_cache) > 10_000:
             _cache.clear()
         _cache[key] = known
-    g.caller = known[1]
+    return known[1]
 
 
 def _look_up(token_id: str, secret_hash: str) -> tuple[float, RequestContext]:
     """The caller, and until when, by the monotonic clock, that may be taken for true."""
     token = db.session.scalar(select(Token).where(Token.id == token_id))
     if token is None or not hmac.compare_digest(token.secret_hash, secret_hash):
-        raise Unauthenticated(f"The token is not valid. {_ASK}")
+        raise Unauthenticated(f"The token is not valid. {ASK}")
     keep = _CACHE_SECONDS
     if token.expires_at is not None:
         left = (token.expires_at - now()).total_seconds()
         if left <= 0:
-            raise Unauthenticated(f"The token expired at {token.expires_at.isoformat()}. {_ASK}")
+            raise Unauthenticated(f"The token expired at {token.expires_at.isoformat()}. {ASK}")
         keep = min(keep, left)
-    caller = RequestContext(project_id=token.project_id, user_id=token.name, role=Role[token.role.upper()])
-    return time.monotonic() + keep, caller
+    roles = Role[token.role.upper()].included
+    return time.monotonic() + keep, RequestContext(token.project_id, user_id=token.name, roles=roles)
 
 
 def listing(marker: str, limit: int) -> Sequence[Token]:

@@ -5,7 +5,7 @@ from flask import Response
 from flask.views import MethodView
 from flask_smorest import Blueprint
 
-from control_plane.auth import Role, require, tokens
+from control_plane.auth import Role, authorize, tokens
 from control_plane.auth.schemas import (
     NewTokenSchema,
     TokenListSchema,
@@ -26,7 +26,7 @@ blueprint = Blueprint(
 @blueprint.route("")
 class Tokens(MethodView):
     @blueprint.response(200, TokenListSchema)
-    @require(Role.ADMIN)
+    @authorize("tokens:list")
     @takes_query(*PAGED)
     def get(self) -> Response:
         """List the tokens"""
@@ -35,7 +35,7 @@ class Tokens(MethodView):
         return page.answer(rows, lambda row: row.id, TokenSchema().dump)
 
     @blueprint.response(201, NewTokenSchema)
-    @require(Role.ADMIN)
+    @authorize("tokens:create")
     @takes_query()
     @takes(TokenRequestSchema)
     def post(self, body: dict[str, Any]) -> Response:
@@ -57,7 +57,7 @@ class Tokens(MethodView):
 @blueprint.route("/<token>")
 class TokenById(MethodView):
     @blueprint.response(204)
-    @require(Role.ADMIN)
+    @authorize("tokens:delete")
     @takes_query()
     def delete(self, token: str) -> Response:
         """Revoke a token"""

@@ -4,7 +4,7 @@ from flask import Response, request
 from flask.views import MethodView
 from flask_smorest import Blueprint
 
-from control_plane.auth import Role, context, require
+from control_plane.auth import authorize, context
 from control_plane.configurations import service
 from control_plane.configurations.models import ConfigurationGroup
 from control_plane.configurations.schemas import (
@@ -33,7 +33,7 @@ def _dump(row: ConfigurationGroup) -> dict[str, Any]:
 @blueprint.route("")
 class ConfigurationGroups(MethodView):
     @blueprint.response(200, ConfigurationGroupListSchema)
-    @require(Role.READER)
+    @authorize("configuration_groups:list")
     @takes_query("name", "datastore", *PAGED)
     def get(self) -> Response:
         """List the project's configuration groups"""
@@ -48,7 +48,7 @@ class ConfigurationGroups(MethodView):
 @blueprint.route("/<group>")
 class ConfigurationGroupByName(MethodView):
     @blueprint.response(200, ConfigurationGroupSchema)
-    @require(Role.READER)
+    @authorize("configuration_groups:get")
     @takes_query()
     def get(self, group: str) -> Response:
         """Show a configuration group and how far its instances are"""
@@ -56,7 +56,7 @@ class ConfigurationGroupByName(MethodView):
         return answers.resource(row, _dump(row))
 
     @blueprint.response(200, ConfigurationGroupSchema)
-    @require(Role.MEMBER)
+    @authorize("configuration_groups:update")
     @takes_query()
     @takes(ConfigurationGroupSchema)
     def put(self, group: str, body: dict[str, Any]) -> Response:
@@ -64,7 +64,7 @@ class ConfigurationGroupByName(MethodView):
         return self._put(group, body)
 
     @blueprint.response(200, ConfigurationGroupSchema)
-    @require(Role.MEMBER)
+    @authorize("configuration_groups:update")
     @takes_query()
     @takes_patch(ConfigurationGroupSchema)
     def patch(self, group: str) -> Response:
@@ -83,7 +83,7 @@ class ConfigurationGroupByName(MethodView):
         )
 
     @blueprint.response(204)
-    @require(Role.MEMBER)
+    @authorize("configuration_groups:delete")
     @takes_query()
     def delete(self, group: str) -> Response:
         """Delete a configuration group that no instance is attached to"""

@@ -4,7 +4,7 @@ from flask import Response
 from flask.views import MethodView
 from flask_smorest import Blueprint
 
-from control_plane.auth import Role, context, require
+from control_plane.auth import authorize, context
 from control_plane.database import transaction
 from control_plane.databases import service
 from control_plane.databases.schemas import DatabaseListSchema, DatabaseSchema
@@ -27,7 +27,7 @@ schema = DatabaseSchema()
 @blueprint.route("")
 class Databases(MethodView):
     @blueprint.response(200, DatabaseListSchema)
-    @require(Role.READER)
+    @authorize("databases:list")
     @takes_query(*PAGED)
     def get(self, instance: str) -> Response:
         """List the instance's databases, unmanaged ones included"""
@@ -39,7 +39,7 @@ class Databases(MethodView):
 @blueprint.route("/<database>")
 class DatabaseByName(MethodView):
     @blueprint.response(200, DatabaseSchema)
-    @require(Role.READER)
+    @authorize("databases:get")
     @takes_query("wait_for", "timeout")
     def get(self, instance: str, database: str) -> Response:
         """Show a database"""
@@ -51,7 +51,7 @@ class DatabaseByName(MethodView):
         return answers.resource(row, schema.dump(row))
 
     @blueprint.response(200, DatabaseSchema)
-    @require(Role.MEMBER)
+    @authorize("databases:update")
     @takes_query()
     @takes(DatabaseSchema)
     def put(self, instance: str, database: str, body: dict[str, Any]) -> Response:
@@ -59,7 +59,7 @@ class DatabaseByName(MethodView):
         return self._put(instance, database, body)
 
     @blueprint.response(200, DatabaseSchema)
-    @require(Role.MEMBER)
+    @authorize("databases:update")
     @takes_query()
     @takes_patch(DatabaseSchema)
     def patch(self, instance: str, database: str) -> Response:
@@ -76,7 +76,7 @@ class DatabaseByName(MethodView):
         )  # fmt: skip
 
     @blueprint.response(202, DatabaseSchema)
-    @require(Role.MEMBER)
+    @authorize("databases:delete")
     @takes_query()
     def delete(self, instance: str, database: str) -> Response:
         """Drop a database and all that is in it"""

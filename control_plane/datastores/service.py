@@ -226,8 +226,11 @@ def parameter(version: DatastoreVersion, name: str) -> Parameter:
     )
 
 
-def import_catalogue(catalogue: Catalogue) -> tuple[DatastoreVersion, Outcome]:
-    """Register a datastore version, and its datastore, from a catalogue file's content."""
+def import_catalogue(catalogue: Catalogue, *, active: bool = True) -> tuple[DatastoreVersion, Outcome]:
+    """Register a datastore version, and its datastore, from a catalogue file's content.
+
+    `active`: whether a new version is. One that comes with the tags of an image always is.
+    """
     with transaction() as session:
         datastore = session.scalar(select(Datastore).filter_by(name=catalogue["datastore"]))
         if datastore is None:
@@ -252,8 +255,10 @@ def import_catalogue(catalogue: Catalogue) -> tuple[DatastoreVersion, Outcome]:
             "parameters": sorted(catalogue["parameters"], key=lambda entry: entry["name"]),
             "character_sets": catalogue["character_sets"],
         }
+        if tags := catalogue.get("image_tags"):
+            columns |= {"image_tags": tags, "active": True}
         if row is None:
-            row = DatastoreVersion(datastore=datastore, name=name, **columns)
+            row = DatastoreVersion(datastore=datastore, name=name, **({"active": active} | columns))
             session.add(row)
             session.flush()
             outcome = Outcome.CREATED
@@ -278,12 +283,24 @@ def read_catalogue(path: Path) -> Catalogue:
     return catalogue
 
 
-def import_shipped() -> None:
-    """Register the versions that Coffret ships; what is there already stays unless it differs."""
+def import_shipped(*, images: bool) -> None:
+    """Register the versions that Coffret ships; what is there already stays unless it differs.
+
+    `images`: the cloud makes servers of images, so that new versions are not active until they are
+    given one. The catalogue of a version that has one is the image's.
+    """
     folder = resources.files("control_plane.datastores") / "shipped"
     with resources.as_file(folder) as path:
         for file in sorted(path.glob("*.json")):
-            import_catalogue(read_catalogue(file))
+            catalogue = read_catalogue(file)
+            if not _has_image(catalogue["datastore"], catalogue["version"]):
+                import_catalogue(catalogue, active=not images)
+
+
+def _has_image(datastore: str, version: str) -> bool:
+    query = select(DatastoreVersion).join(Datastore)
+    row = db.session.scalar(query.where(Datastore.name == datastore, DatastoreVersion.name == version))
+    return row is not None and bool(row.image or row.image_tags)
 
 
 def _record_version(row: DatastoreVersion, kind: str) -> None:

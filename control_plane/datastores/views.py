@@ -4,7 +4,7 @@ from flask import Response
 from flask.views import MethodView
 from flask_smorest import Blueprint
 
-from control_plane.auth import Role, require
+from control_plane.auth import authorize
 from control_plane.database import transaction
 from control_plane.datastores import service
 from control_plane.datastores.schemas import (
@@ -34,7 +34,7 @@ parameter_schema = ParameterSchema()
 @blueprint.route("")
 class Datastores(MethodView):
     @blueprint.response(200, DatastoreListSchema)
-    @require(Role.READER)
+    @authorize("datastores:list")
     @takes_query(*PAGED)
     def get(self) -> Response:
         """List the datastores"""
@@ -46,7 +46,7 @@ class Datastores(MethodView):
 @blueprint.route("/<datastore>")
 class DatastoreByName(MethodView):
     @blueprint.response(200, DatastoreSchema)
-    @require(Role.READER)
+    @authorize("datastores:get")
     @takes_query()
     def get(self, datastore: str) -> Response:
         """Show a datastore"""
@@ -54,7 +54,7 @@ class DatastoreByName(MethodView):
         return answers.resource(row, schema.dump(row))
 
     @blueprint.response(200, DatastoreSchema)
-    @require(Role.ADMIN)
+    @authorize("datastores:update")
     @takes_query()
     @takes(DatastoreSchema)
     def put(self, datastore: str, body: dict[str, Any]) -> Response:
@@ -62,7 +62,7 @@ class DatastoreByName(MethodView):
         return self._put(datastore, body)
 
     @blueprint.response(200, DatastoreSchema)
-    @require(Role.ADMIN)
+    @authorize("datastores:update")
     @takes_query()
     @takes_patch(DatastoreSchema)
     def patch(self, datastore: str) -> Response:
@@ -77,7 +77,7 @@ class DatastoreByName(MethodView):
         )
 
     @blueprint.response(204)
-    @require(Role.ADMIN)
+    @authorize("datastores:delete")
     @takes_query()
     def delete(self, datastore: str) -> Response:
         """Delete a datastore that has no versions"""
@@ -88,7 +88,7 @@ class DatastoreByName(MethodView):
 @blueprint.route("/<datastore>/versions")
 class Versions(MethodView):
     @blueprint.response(200, DatastoreVersionListSchema)
-    @require(Role.READER)
+    @authorize("datastores:versions:list")
     @takes_query(*PAGED)
     def get(self, datastore: str) -> Response:
         """List a datastore's versions"""
@@ -100,7 +100,7 @@ class Versions(MethodView):
 @blueprint.route("/<datastore>/versions/<version>")
 class VersionByName(MethodView):
     @blueprint.response(200, DatastoreVersionSchema)
-    @require(Role.READER)
+    @authorize("datastores:versions:get")
     @takes_query()
     def get(self, datastore: str, version: str) -> Response:
         """Show a datastore version"""
@@ -108,7 +108,7 @@ class VersionByName(MethodView):
         return answers.resource(row, version_schema.dump(row))
 
     @blueprint.response(200, DatastoreVersionSchema)
-    @require(Role.ADMIN)
+    @authorize("datastores:versions:update")
     @takes_query()
     @takes(DatastoreVersionSchema)
     def put(self, datastore: str, version: str, body: dict[str, Any]) -> Response:
@@ -120,7 +120,7 @@ class VersionByName(MethodView):
         return self._put(datastore, version, body)
 
     @blueprint.response(200, DatastoreVersionSchema)
-    @require(Role.ADMIN)
+    @authorize("datastores:versions:update")
     @takes_query()
     @takes_patch(DatastoreVersionSchema)
     def patch(self, datastore: str, version: str) -> Response:
@@ -137,7 +137,7 @@ class VersionByName(MethodView):
         )  # fmt: skip
 
     @blueprint.response(204)
-    @require(Role.ADMIN)
+    @authorize("datastores:versions:delete")
     @takes_query()
     def delete(self, datastore: str, version: str) -> Response:
         """Delete a datastore version that nothing uses"""
@@ -148,7 +148,7 @@ class VersionByName(MethodView):
 @blueprint.route("/<datastore>/versions/<version>/parameters")
 class Parameters(MethodView):
     @blueprint.response(200, ParameterListSchema)
-    @require(Role.READER)
+    @authorize("datastores:parameters:list")
     @takes_query("settable", *PAGED)
     def get(self, datastore: str, version: str) -> Response:
         """List the parameters that the version knows"""
@@ -165,7 +165,7 @@ class Parameters(MethodView):
 @blueprint.route("/<datastore>/versions/<version>/parameters/<parameter>")
 class ParameterByName(MethodView):
     @blueprint.response(200, ParameterSchema)
-    @require(Role.READER)
+    @authorize("datastores:parameters:get")
     @takes_query()
     def get(self, datastore: str, version: str, parameter: str) -> Response:
         """Show a parameter"""

@@ -20,7 +20,7 @@ def record(kind: str, message: str, row: Resource, *, actor: str | None = None) 
             resource_name=row.key,
             project_id=project_id,
             instance_id=instance_id,
-            actor=actor or (g.caller.user_id if in_request else "coffret"),
+            actor=actor or (g.caller.actor if in_request else "coffret"),
             request_id=g.get("request_id") if has_request_context() else None,
         )
     )

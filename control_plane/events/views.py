@@ -2,7 +2,7 @@ from flask import Response, request
 from flask.views import MethodView
 from flask_smorest import Blueprint
 
-from control_plane.auth import Role, context, require
+from control_plane.auth import authorize, context
 from control_plane.errors import Invalid
 from control_plane.events import service
 from control_plane.events.schemas import EventListSchema, EventSchema
@@ -19,7 +19,7 @@ schema = EventSchema()
 @blueprint.route("")
 class Events(MethodView):
     @blueprint.response(200, EventListSchema)
-    @require(Role.READER)
+    @authorize("events:list")
     @takes_query("instance", "kind", *PAGED)
     def get(self) -> Response:
         """List the project's events, or one instance's"""

@@ -2,7 +2,7 @@ from flask import Response
 from flask.views import MethodView
 from flask_smorest import Blueprint
 
-from control_plane.auth import Role, require
+from control_plane.auth import authorize
 from control_plane.flavors import service
 from control_plane.flavors.schemas import FlavorListSchema, FlavorSchema
 from control_plane.http import answers
@@ -18,7 +18,7 @@ FITTING = ("min_ram", "min_vcpus", "min_memory_per_vcpu")
 @blueprint.route("")
 class Flavors(MethodView):
     @blueprint.response(200, FlavorListSchema)
-    @require(Role.READER)
+    @authorize("flavors:list")
     @takes_query(*FITTING)
     def get(self) -> Response:
         """List the flavors that fit, the smallest first"""
@@ -29,7 +29,7 @@ class Flavors(MethodView):
 @blueprint.route("/<flavor>")
 class FlavorByName(MethodView):
     @blueprint.response(200, FlavorSchema)
-    @require(Role.READER)
+    @authorize("flavors:get")
     @takes_query()
     def get(self, flavor: str) -> Response:
         """Show a flavor"""

@@ -45,10 +45,13 @@ class CoffretApi(Api):  # type: ignore[misc]
             spec_kwargs={
                 "marshmallow_plugin": MarshmallowPlugin(schema_name_resolver=_schema_name),
                 "info": {"description": "Database-as-a-service for OpenStack, made for Terraform."},
-                "security": [{"token": []}],
+                "security": [{"token": []}, {"keystone": []}],
             },
         )
         self.spec.components.security_scheme("token", {"type": "http", "scheme": "bearer"})
+        self.spec.components.security_scheme(
+            "keystone", {"type": "apiKey", "in": "header", "name": "X-Auth-Token"}
+        )
 
     def _register_error_handlers(self) -> None:
         """None: http/problems.py answers."""

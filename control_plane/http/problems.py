@@ -9,6 +9,7 @@ from flask import Flask, Response, current_app, g
 from werkzeug.exceptions import HTTPException
 
 from control_plane import errors
+from control_plane.auth import identity
 from control_plane.clouds import CloudError
 
 log = logging.getLogger(__name__)
@@ -20,6 +21,7 @@ STATUS: dict[type[errors.CoffretError], HTTPStatus] = {
     errors.PreconditionFailed: HTTPStatus.PRECONDITION_FAILED,
     errors.Unauthenticated: HTTPStatus.UNAUTHORIZED,
     errors.Forbidden: HTTPStatus.FORBIDDEN,
+    errors.IdentityUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.QuotaExceeded: HTTPStatus.FORBIDDEN,
     errors.IdempotencyMismatch: HTTPStatus.UNPROCESSABLE_ENTITY,
     CloudError: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -97,7 +99,7 @@ def register(app: Flask) -> None:
         if retry_after := getattr(error, "retry_after", None):
             response.headers["Retry-After"] = str(retry_after)
         if status == HTTPStatus.UNAUTHORIZED:
-            response.headers["WWW-Authenticate"] = "Bearer"
+            response.headers["WWW-Authenticate"] = identity.challenge()
         return response
 
     @app.errorhandler(HTTPException)

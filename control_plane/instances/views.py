@@ -5,7 +5,7 @@ from flask.views import MethodView
 from flask_smorest import Blueprint
 
 from control_plane import names
-from control_plane.auth import Role, context, require
+from control_plane.auth import authorize, context, ensure
 from control_plane.databases import service as databases
 from control_plane.databases.schemas import DatabaseSchema
 from control_plane.errors import Invalid
@@ -68,6 +68,7 @@ def _includes() -> list[str]:
     for name in wanted:
         if name not in INCLUDES:
             raise Invalid.field("?include", f"{name!r} can't be included; {', '.join(INCLUDES)} can.")
+        ensure(f"{name}:list")
     return wanted
 
 
@@ -78,7 +79,7 @@ def _included(row: Instance, wanted: list[str]) -> dict[str, Any]:
 @blueprint.route("")
 class Instances(MethodView):
     @blueprint.response(200, InstanceListSchema)
-    @require(Role.READER)
+    @authorize("instances:list")
     @takes_query("name", "datastore", "status", "label", *PAGED)
     def get(self) -> Response:
         """List the project's instances"""
@@ -92,7 +93,7 @@ class Instances(MethodView):
 @blueprint.route("/<instance>")
 class InstanceByName(MethodView):
     @blueprint.response(200, InstanceSchema)
-    @require(Role.READER)
+    @authorize("instances:get")
     @takes_query("wait_for", "timeout", "include")
     def get(self, instance: str) -> Response:
         """Show an instance"""
@@ -104,7 +105,7 @@ class InstanceByName(MethodView):
         return answers.resource(row, schema.dump(row) | _included(row, includes))
 
     @blueprint.response(200, InstanceSchema)
-    @require(Role.MEMBER)
+    @authorize("instances:update")
     @takes_query()
     @takes(InstanceSchema)
     def put(self, instance: str, body: dict[str, Any]) -> Response:
@@ -112,7 +113,7 @@ class InstanceByName(MethodView):
         return self._written(*service.put(context(), instance, body, preconditions.of_request()))
 
     @blueprint.response(200, InstanceSchema)
-    @require(Role.MEMBER)
+    @authorize("instances:update")
     @takes_query()
     @takes_patch(InstanceSchema)
     def patch(self, instance: str) -> Response:
@@ -130,7 +131,7 @@ class InstanceByName(MethodView):
         )  # fmt: skip
 
     @blueprint.response(202, InstanceSchema)
-    @require(Role.MEMBER)
+    @authorize("instances:delete")
     @takes_query()
     def delete(self, instance: str) -> Response:
         """Delete an instance with its volume and all that is on it"""
@@ -141,7 +142,7 @@ class InstanceByName(MethodView):
 @blueprint.route("/<instance>/actions")
 class Actions(MethodView):
     @blueprint.response(200, ActionListSchema)
-    @require(Role.READER)
+    @authorize("instances:actions:list")
     @takes_query(*PAGED)
     def get(self, instance: str) -> Response:
         """List the instance's actions"""
@@ -151,7 +152,7 @@ class Actions(MethodView):
         return page.answer(rows, lambda action: action.id, action_schema.dump)
 
     @blueprint.response(202, ActionSchema)
-    @require(Role.MEMBER)
+    @authorize("instances:actions:create")
     @takes_query()
     @takes(ActionRequestSchema)
     @idempotent
@@ -163,7 +164,7 @@ class Actions(MethodView):
 @blueprint.route("/<instance>/actions/<action>")
 class ActionById(MethodView):
     @blueprint.response(200, ActionSchema)
-    @require(Role.READER)
+    @authorize("instances:actions:get")
     @takes_query()
     def get(self, instance: str, action: str) -> Response:
         """Show an action"""

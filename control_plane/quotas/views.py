@@ -4,8 +4,7 @@ from flask import Response
 from flask.views import MethodView
 from flask_smorest import Blueprint
 
-from control_plane.auth import Role, context, require
-from control_plane.errors import Forbidden
+from control_plane.auth import authorize
 from control_plane.http import answers, preconditions
 from control_plane.http.bodies import takes
 from control_plane.http.queries import takes_query
@@ -25,17 +24,15 @@ def _dump(row: Quota) -> dict[str, Any]:
 @blueprint.route("/<project>")
 class QuotaByProject(MethodView):
     @blueprint.response(200, QuotaSchema)
-    @require(Role.READER)
+    @authorize("quotas:get")
     @takes_query()
     def get(self, project: str) -> Response:
         """Show a project's quota and what it uses"""
-        if project != context().project_id and context().role < Role.ADMIN:
-            raise Forbidden("Only an admin sees another project's quota.")
         row = service.find(project)
         return answers.resource(row, _dump(row))
 
     @blueprint.response(200, QuotaSchema)
-    @require(Role.ADMIN)
+    @authorize("quotas:update")
     @takes_query()
     @takes(QuotaSchema)
     def put(self, project: str, body: dict[str, Any]) -> Response:

@@ -4,7 +4,7 @@ from flask import Response
 from flask.views import MethodView
 from flask_smorest import Blueprint
 
-from control_plane.auth import Role, context, require
+from control_plane.auth import authorize, context
 from control_plane.database import transaction
 from control_plane.http import answers, preconditions
 from control_plane.http.bodies import patched, takes, takes_patch
@@ -27,7 +27,7 @@ schema = UserSchema()
 @blueprint.route("")
 class Users(MethodView):
     @blueprint.response(200, UserListSchema)
-    @require(Role.READER)
+    @authorize("users:list")
     @takes_query(*PAGED)
     def get(self, instance: str) -> Response:
         """List the instance's users, unmanaged ones included"""
@@ -39,7 +39,7 @@ class Users(MethodView):
 @blueprint.route("/<user>")
 class UserByName(MethodView):
     @blueprint.response(200, UserSchema)
-    @require(Role.READER)
+    @authorize("users:get")
     @takes_query("wait_for", "timeout")
     def get(self, instance: str, user: str) -> Response:
         """Show a user"""
@@ -51,7 +51,7 @@ class UserByName(MethodView):
         return answers.resource(row, schema.dump(row))
 
     @blueprint.response(200, UserSchema)
-    @require(Role.MEMBER)
+    @authorize("users:update")
     @takes_query()
     @takes(UserSchema)
     def put(self, instance: str, user: str, body: dict[str, Any]) -> Response:
@@ -59,7 +59,7 @@ class UserByName(MethodView):
         return self._put(instance, user, body)
 
     @blueprint.response(200, UserSchema)
-    @require(Role.MEMBER)
+    @authorize("users:update")
     @takes_query()
     @takes_patch(UserSchema)
     def patch(self, instance: str, user: str) -> Response:
@@ -76,7 +76,7 @@ class UserByName(MethodView):
         )  # fmt: skip
 
     @blueprint.response(202, UserSchema)
-    @require(Role.MEMBER)
+    @authorize("users:delete")
     @takes_query()
     def delete(self, instance: str, user: str) -> Response:
         """Drop a user"""

@@ -3,10 +3,12 @@
 import contextlib
 import json
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 from guest_agent.protocol import Report
@@ -17,7 +19,9 @@ Predicate = Callable[[Report], bool]
 class ControlPlane:
     """Everything it was sent is in `reports`; `directive` is what it wants."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: Path | None = None) -> None:
+        """`tls`: folder with tls.pem and tls.key; plain HTTP without."""
+        self._tls = tls
         self.changed = threading.Condition()
         self.token: str | None = "token-1"
         self.secret: str | None = None
@@ -38,7 +42,7 @@ class ControlPlane:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._port}"
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self._port}"
 
     def up(self) -> None:
         plane = self
@@ -80,6 +84,10 @@ class ControlPlane:
 
         self._server = Server(("127.0.0.1", self._port), Handler)
         self._port = self._server.server_address[1]
+        if self._tls is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(self._tls / "tls.pem", self._tls / "tls.key")
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def down(self) -> None:

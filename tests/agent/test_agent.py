@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from agent_home import FAKE_AGENT, Guest, running, until
+from certificates import certify
 from fake_control_plane import ControlPlane
 from fake_engine import FakeEngine, database, directive, user
 
@@ -52,6 +53,30 @@ def test_an_agent_registers_once_and_its_token_leaves_the_disk(
     assert "i-1 registered" in guest.log
     assert "secret-1" not in guest.log
     assert "token-1" not in guest.log
+
+
+def test_an_agent_trusts_the_authority_it_was_told_of_and_no_other(
+    tmp_path: Path, account: Account | None
+) -> None:
+    for name in ("own", "other", "guest"):
+        (tmp_path / name).mkdir()
+    certify(tmp_path / "own", "127.0.0.1")
+    certify(tmp_path / "other", "127.0.0.1")
+    plane = ControlPlane(tls=tmp_path / "own")
+    home = tmp_path / "guest"
+    guest = FakeGuest(home, plane, FakeEngine(Home(home / "data", home / "run", None, account)), FAKE_AGENT)
+    try:
+        guest.write(ca=str(tmp_path / "other/ca.pem"))
+        guest.start()
+        until(lambda: "certificate verify failed" in guest.log)
+        assert plane.token == "token-1"
+        guest.stop()
+        guest.write(ca=str(tmp_path / "own/ca.pem"))
+        guest.start()
+        plane.wait_for(lambda report: True)
+    finally:
+        guest.close()
+        plane.down()
 
 
 def test_a_lost_answer_to_register_is_mended_by_a_new_token(guest: FakeGuest, plane: ControlPlane) -> None:

@@ -39,7 +39,7 @@ class States:
         self.folder: Path = app.extensions["coffret_settings"].data_dir
         with app.app_context():
             db.create_all()
-            import_shipped()
+            import_shipped(images=False)
         self.api = Api(ControlPlane(app, BOOKS))
         self.keep("shipped")
         with self.laid("shipped"):

@@ -5,7 +5,7 @@ All is found before it is made: a step that was cut short is run again.
 
 from pathlib import Path
 
-from config import PASSWORD, PORT, STATE
+from config import MANAGEMENT_ADDRESS, PASSWORD, PORT, STATE
 from openstack.config import OpenStackConfig
 from openstack.connection import Connection
 
@@ -81,6 +81,34 @@ def make_resources() -> None:
         )
     make_image(admin)
     make_networks(admin, demo)
+
+
+def make_management() -> None:
+    """`lab-mgmt`, the database service's own: no gateway, so a guest's default route stays elsewhere."""
+    network = connect("coffret").network
+    mine = network.find_network("lab-mgmt") or network.create_network(name="lab-mgmt")
+    network.find_subnet("lab-mgmt-subnet") or network.create_subnet(
+        name="lab-mgmt-subnet",
+        network_id=mine.id,
+        ip_version=4,
+        cidr="10.79.0.0/24",
+        gateway_ip=None,
+        allocation_pools=[{"start": "10.79.0.10", "end": "10.79.0.250"}],
+    )
+    network.find_port("lab-mgmt-host") or network.create_port(
+        name="lab-mgmt-host",
+        network_id=mine.id,
+        fixed_ips=[{"ip_address": MANAGEMENT_ADDRESS}],
+        binding_host_id="lab",
+        device_owner="testbed:host",
+        is_port_security_enabled=False,
+    )
+
+
+def management_port() -> tuple[str, str]:
+    """Id and MAC address of the host's port on `lab-mgmt`."""
+    port = connect("coffret").network.find_port("lab-mgmt-host", ignore_missing=False)
+    return port.id, port.mac_address
 
 
 def make_image(admin: Connection) -> None:

@@ -29,7 +29,10 @@ PORT = {
 }
 KEYSTONE = f"http://127.0.0.1:{PORT['keystone']}/v3"
 PASSWORD = "testbed"
+MANAGEMENT_ADDRESS = "10.79.0.1"  # the host's, on the network by which guests reach the control plane
 DATABASE = f"mysql+pymysql://openstack:{PASSWORD}@127.0.0.1:{PORT['mariadb']}"
+# Of the guest image: all that costs time under emulation is off.
+KERNEL_ARGS = "mitigations=off audit=0 apparmor=0 selinux=0 tsc=unstable no_timer_check"
 # Each cloud of clouds.yaml: its user and project.
 CLOUDS = {"lab-admin": ("admin", "admin"), "lab-demo": ("demo", "demo"), "coffret": ("coffret", "coffret")}
 
@@ -54,7 +57,10 @@ def write() -> None:
         target.parent.mkdir(exist_ok=True)
         target.write_text(template.read_text().format_map(values))
     (STATE / "clouds.yaml").write_text("clouds:\n" + "".join(cloud(*item) for item in CLOUDS.items()))
-    (STATE / "env").write_text(f"export OS_CLIENT_CONFIG_FILE={STATE}/clouds.yaml OS_CLOUD=coffret\n")
+    (STATE / "env").write_text(
+        f"export OS_CLIENT_CONFIG_FILE={STATE}/clouds.yaml OS_CLOUD=coffret\n"
+        f"export GUEST_KERNEL_ARGS='{KERNEL_ARGS}'\n"
+    )
 
 
 def login_of(user: str) -> str:

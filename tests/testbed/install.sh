@@ -13,7 +13,7 @@ packages=(
     # nova-compute-qemu would bring every emulator, and libvirtd probes them all at its first start (54 s).
     nova-compute nova-compute-kvm genisoimage
     libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils qemu-block-extra
-    # for image.sh
+    # for make guest-image
     mmdebstrap arch-test e2fsprogs extlinux syslinux-common fdisk
 )
 

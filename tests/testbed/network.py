@@ -3,10 +3,11 @@
 import re
 import subprocess
 
+from config import MANAGEMENT_ADDRESS
 from processes import ENVIRONMENT, Failed
 
 ADDRESS = "10.77.0.1"
-LINK = re.compile(r"\d+: ((?:tap|brq)[0-9a-f]{8}-[0-9a-f]{2}|vxlan-\d+|lab-host)[@:]")
+LINK = re.compile(r"\d+: ((?:tap|brq)[0-9a-f]{8}-[0-9a-f]{2}|vxlan-\d+|lab-host|lab-mgmt)[@:]")
 
 
 def plug() -> None:
@@ -16,6 +17,19 @@ def plug() -> None:
     ip("address", "replace", f"{ADDRESS}/24", "dev", "lab-host")
     ip("link", "set", "lab-host", "up")
     ip("link", "set", "lab-phys", "up")
+
+
+def plug_management(port: str, mac: str) -> None:
+    """A veth pair: Neutron's agent bridges the end that is named after the port, the host has the other.
+
+    So the host is on a project's network as a guest is, which is how Octavia reaches its own.
+    """
+    if not links("lab-mgmt"):
+        ip("link", "add", "lab-mgmt", "address", mac, "type", "veth", "peer", "name", f"tap{port[:11]}")
+    ip("link", "set", "lab-mgmt", "mtu", "1450")  # VXLAN takes 50
+    ip("address", "replace", f"{MANAGEMENT_ADDRESS}/24", "dev", "lab-mgmt")
+    ip("link", "set", "lab-mgmt", "up")
+    ip("link", "set", f"tap{port[:11]}", "up")
 
 
 def clear() -> None:

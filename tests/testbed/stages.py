@@ -279,6 +279,8 @@ def has_reported(name: str, reports: str) -> bool:
 def resources() -> None:
     """flavors, zones, image, networks, volume types"""
     once("resources", make_resources)
+    once("management", cloud.make_management)
+    network.plug_management(*cloud.management_port())
 
 
 def make_resources() -> None:

@@ -28,11 +28,13 @@ def open_cloud(settings: Settings) -> Cloud:
     try:
         with asking("Neutron"):
             management = open_management(cloud, settings.openstack_management_network)
+            networks = Networks(
+                cloud, settings.openstack_external_network, management.network_id if management else None
+            )
+            if settings.openstack_external_network:
+                networks.external()
     except (CloudError, CloudRefusal) as error:
-        raise SettingsError(f"The management network cannot be looked at: {error}") from error
-    networks = Networks(
-        cloud, settings.openstack_external_network, management.network_id if management else None
-    )
+        raise SettingsError(f"The networks that are set cannot be used: {error}") from error
     flavors = Flavors(cloud)
     images = Images(cloud, flavors)
     cloud.hang_up()  # the processes that serve are forked from this one

@@ -4,6 +4,7 @@ import functools
 import logging
 import os
 import threading
+import uuid
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any, cast
@@ -52,6 +53,14 @@ class PatientSession(Session):
         return super().request(url, method, *args, **kwargs)
 
 
+def is_id(key: str) -> bool:
+    """Whether it can be an id of a cloud's object: a UUID. What is not one must not get into a path."""
+    try:
+        return str(uuid.UUID(key)) == key.lower()
+    except ValueError:
+        return False
+
+
 def connect() -> Connection:
     """Log in to the cloud that OS_CLOUD or OS_* variables name.
 
@@ -66,8 +75,8 @@ def connect() -> Connection:
             compute_default_microversion=COMPUTE_MICROVERSION,
             block_storage_default_microversion=BLOCK_STORAGE_MICROVERSION,
         )
-        connection = Connection(config=region)
-        connection.authorize()
+        connection = Connection(config=region, strict_proxies=True)
+        connection.session.get_token()
         for service in ("compute", "block_storage", "network", "image"):
             getattr(connection, service)  # found now: threads that use it first would each look for it
     except (sdk.ConfigException, keystone.AuthPluginException, OSError) as error:

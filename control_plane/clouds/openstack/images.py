@@ -7,7 +7,7 @@ from openstack import exceptions as sdk
 
 from control_plane.clouds.base import CloudRefusal, ServerSpec
 from control_plane.clouds.openstack.cached import Cached
-from control_plane.clouds.openstack.connection import OpenStack
+from control_plane.clouds.openstack.connection import OpenStack, is_id
 from control_plane.clouds.openstack.errors import asks
 from control_plane.clouds.openstack.flavors import Flavors
 
@@ -68,8 +68,8 @@ class Images:
         return found[0]
 
     def _by_id(self, image_id: str, what: str) -> dict[str, Any]:
-        response = self.cloud.image.get(f"/images/{image_id}")
-        if response.status_code == 404:
+        response = self.cloud.image.get(f"/images/{image_id}") if is_id(image_id) else None
+        if response is None or response.status_code == 404:
             raise CloudRefusal(
                 f"Glance has no image {image_id}, which {what} is made of. The operator adds one.",
                 "/version",

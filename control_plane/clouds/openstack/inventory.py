@@ -6,7 +6,7 @@ from typing import Any
 
 from control_plane.clouds.base import CloudObject
 from control_plane.clouds.openstack import volumes
-from control_plane.clouds.openstack.connection import OpenStack
+from control_plane.clouds.openstack.connection import OpenStack, is_id
 from control_plane.clouds.openstack.errors import asking
 
 
@@ -36,5 +36,6 @@ class Inventory:
     def _by_description(self, kind: str, items: Iterable[Any]) -> Iterator[CloudObject]:
         prefix = self.cloud.description_prefix
         for item in items:
-            if (item.description or "").startswith(prefix):
-                yield CloudObject(kind, item.id, item.name or item.id, item.description[len(prefix) :])
+            text = item.description or ""
+            if text.startswith(prefix) and is_id(text.removeprefix(prefix)):
+                yield CloudObject(kind, item.id, item.name or item.id, text.removeprefix(prefix))

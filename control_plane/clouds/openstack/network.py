@@ -44,7 +44,7 @@ class Network:
         for twin in groups[1:]:
             self.cloud.network.delete_security_group(twin)
         user = ports[0]
-        addresses = [each["ip_address"] for each in user.fixed_ips]
+        addresses = _addresses(user)
         # who has just got a port has no floating IP, and most never want one
         public = self._floating_ip(spec, user) if spec.is_public or not new else None
         return Port(
@@ -183,10 +183,15 @@ class Network:
         )
 
 
+def _addresses(port: NeutronPort) -> list[str]:
+    """IPv4 before IPv6; always in the same order."""
+    addresses = [ipaddress.ip_address(each["ip_address"]) for each in port.fixed_ips]
+    return [str(each) for each in sorted(addresses, key=lambda each: (each.version, int(each)))]
+
+
 def _ipv4(port: NeutronPort) -> str:
     """The port's first IPv4 address. Raises CloudRefusal for a port without one."""
-    addresses: list[str] = [each["ip_address"] for each in port.fixed_ips]
-    for address in addresses:
+    for address in _addresses(port):
         if ipaddress.ip_address(address).version == 4:
             return address
     raise CloudRefusal(

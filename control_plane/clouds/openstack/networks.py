@@ -1,7 +1,6 @@
 """The users' networks, looked at with their own eyes, and the one of public addresses."""
 
 import ipaddress
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +12,7 @@ from openstack.network.v2.subnet import Subnet
 
 from control_plane.clouds.base import CloudError, CloudRefusal, ServerSpec
 from control_plane.clouds.openstack.cached import Cached
-from control_plane.clouds.openstack.connection import OpenStack
+from control_plane.clouds.openstack.connection import OpenStack, is_id
 
 KEPT_SECONDS = 60
 _ROUTER_PORTS = (
@@ -103,7 +102,7 @@ class Networks:
 
     def _look(self, kind: str, key: str, token: str | None) -> dict[str, Any]:
         """The network or subnet as the caller sees it, or without a token as the service does."""
-        if not _is_id(key):
+        if not is_id(key):
             raise _unknown(kind, key)
         neutron = self.cloud.network
         eyes = {} if token is None else {"auth": Token(neutron.get_endpoint(), token)}
@@ -178,14 +177,6 @@ class Networks:
         if not found:
             raise _unknown("subnet", subnet_id)
         return found[0]
-
-
-def _is_id(key: str) -> bool:
-    """Neutron's ids are UUIDs; what is not one must not get into a path."""
-    try:
-        return str(uuid.UUID(key)) == key.lower()
-    except ValueError:
-        return False
 
 
 def _unknown(kind: str, key: str) -> CloudRefusal:

@@ -8,7 +8,7 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from openstack import exceptions as sdk
@@ -30,6 +30,7 @@ KEPT_SECONDS = 60
 WAIT_SECONDS = 5.0
 """How long a look waits for what takes Cinder a moment; past it the instance is looked at again."""
 POLL_SECONDS = 0.5
+STUCK = timedelta(minutes=10)
 TWIN_AGE = timedelta(minutes=15)
 """Of a lost answer two volumes come this close together. An older or younger one is an operator's."""
 _ATTACHED = ("in-use", "attaching", "reserved", "detaching")
@@ -94,7 +95,8 @@ class Volumes:
             if volume.status in _DELETABLE:
                 self._delete(volume)
             elif volume.status != "deleting":
-                raise CloudPending(f"waiting for Cinder: the volume {volume.id} is {volume.status}")
+                _see_that_it_moves(volume)
+                raise CloudPending(f"waiting for Cinder: the volume {volume.id} is {volume.status}", 5)
         deadline = time.monotonic() + WAIT_SECONDS
         while volumes:
             time.sleep(POLL_SECONDS)
@@ -158,7 +160,7 @@ class Volumes:
     def _see_that_it_is_well(self, volume: CinderVolume, known: str | None) -> None:
         """Raises CloudError or CloudPending unless it can be used or is being made."""
         status = volume.status
-        if status == "error" and known is None and not volume.attachments:
+        if status == "error" and known is None and not volume.attachments and _never_lived(volume):
             why = self._why(volume)
             self.cloud.block_storage.delete_volume(volume)
             raise CloudError(f"Cinder could not make the volume{why} It is made anew until there is one.")
@@ -170,6 +172,8 @@ class Volumes:
             )
         if status == "deleting":
             raise CloudError(f"Someone is deleting the volume {volume.id}, and it is not Coffret.")
+        if status in ("creating", "extending"):
+            _see_that_it_moves(volume)
         if status == "extending":
             raise CloudPending("Cinder is growing the volume")
         if status not in ("creating", "available", *_ATTACHED) and not volume.attachments:
@@ -198,9 +202,10 @@ class Volumes:
         if grown.status == volume.status and not in_vain and self._is_for_being_attached(volume, size):
             self._note_refusal(volume, str(size))
             return Volume(volume.id, volume.size, must_detach=True)
+        hint = " It refused the detached volume too: once it can, ask for another size." if in_vain else ""
         raise CloudError(
             f"Cinder did not grow the volume from {volume.size} to {size} GiB{why}"
-            f" It is {grown.status}, and the growth is tried again."
+            f" It is {grown.status}, and the growth is tried again.{hint}"
         )
 
     def _extend(self, volume: CinderVolume, size: int) -> tuple[CinderVolume, str]:
@@ -262,7 +267,26 @@ class Volumes:
         response = self.cloud.block_storage.get("/messages", params={"resource_uuid": volume.id})
         messages = response.json()["messages"] if response.status_code == 200 else []
         newest = max(messages, key=lambda message: str(message["created_at"]), default=None)
-        return f": {newest['user_message'].rstrip('.')}." if newest else "."
+        if newest is None:
+            return "."
+        what, _, why = str(newest["user_message"]).rstrip(".").partition(":")
+        return f": {what}: {why}."
+
+
+def _see_that_it_moves(volume: CinderVolume) -> None:
+    """Raises CloudError once Cinder has been at it for so long that somebody should look."""
+    since = datetime.fromisoformat(volume.updated_at or volume.created_at).replace(tzinfo=UTC)
+    if datetime.now(UTC) - since > STUCK:
+        raise CloudError(
+            f"Cinder has the volume {volume.id} in status {volume.status} since {since:%Y-%m-%d %H:%M} UTC."
+            " It goes on when that ends; the operator may find why in Cinder's log."
+        )
+
+
+def _never_lived(volume: CinderVolume) -> bool:
+    """Whether all that ever happened to it happened as it was made; a restored row may not know it."""
+    made = datetime.fromisoformat(volume.created_at)
+    return datetime.fromisoformat(volume.updated_at or volume.created_at) - made < TWIN_AGE
 
 
 def _is_twin(volume: CinderVolume, chosen: CinderVolume) -> bool:

@@ -6,13 +6,7 @@ terraform {
   }
 }
 
-# Left out, they come from COFFRET_ENDPOINT and COFFRET_TOKEN.
+# A cloud of clouds.yaml. Left out, OS_CLOUD or the other OS_* variables say how to log in.
 provider "coffret" {
-  endpoint = "http://127.0.0.1:8779"
-  token    = var.coffret_token
-}
-
-variable "coffret_token" {
-  type      = string
-  sensitive = true
+  cloud = "production"
 }

@@ -333,6 +333,6 @@ func TestMissingProviderSettingsSayWhichAndWhere(t *testing.T) {
 			  endpoint = "ftp://127.0.0.1"
 			}
 			data "coffret_flavors" "test" {}`,
-		ExpectError: regexp.MustCompile(`it looks like http://127.0.0.1:8779`),
+		ExpectError: regexp.MustCompile(`is not an endpoint; it\s+looks like http://127.0.0.1:8779`),
 	})
 }

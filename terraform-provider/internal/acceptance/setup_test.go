@@ -38,7 +38,8 @@ func name(prefix string) string { return acctest.RandomWithPrefix(prefix) }
 
 func api(t *testing.T) *client.Client {
 	t.Helper()
-	c, err := client.New(os.Getenv("COFFRET_ENDPOINT"), os.Getenv("COFFRET_TOKEN"), "acceptance-test")
+	token := client.Token{Value: os.Getenv("COFFRET_TOKEN"), Origin: "COFFRET_TOKEN"}
+	c, err := client.New(os.Getenv("COFFRET_ENDPOINT"), token, client.NewHTTP(nil), "acceptance-test")
 	if err != nil {
 		t.Fatal(err)
 	}

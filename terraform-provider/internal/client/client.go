@@ -4,6 +4,7 @@ package client
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,8 +12,8 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -26,33 +27,61 @@ const (
 	longestRequest = 60 * time.Second
 )
 
-// Client sends requests to one control plane with one token. It is safe for concurrent use.
+// Client sends requests to one control plane with one credential. It is safe for concurrent use.
 type Client struct {
-	endpoint  string
-	token     string
-	userAgent string
-	http      *http.Client
-	insides   insides
+	endpoint   string
+	credential Credential
+	userAgent  string
+	http       *http.Client
+	unusable   error
+	insides    insides
 }
 
 // Object is a JSON object; its numbers are json.Number.
 type Object = map[string]any
 
-// New returns a client for the control plane at endpoint, such as http://127.0.0.1:8779.
-func New(endpoint, token, userAgent string) (*Client, error) {
+// version is what the URL of an API may end with, and what every path here starts with.
+var version = regexp.MustCompile(`(/v\d+(\.\d+)?)?/*$`)
+
+// New returns a client for the control plane at endpoint, such as http://127.0.0.1:8779, that sends its
+// requests through web, of NewHTTP.
+func New(endpoint string, credential Credential, web *http.Client, userAgent string) (*Client, error) {
 	base, err := url.Parse(endpoint)
+	if err == nil && base.User != nil {
+		return nil, errors.New("an endpoint has no user in it; it looks like http://127.0.0.1:8779")
+	}
 	if err != nil || (base.Scheme != "http" && base.Scheme != "https") || base.Host == "" {
 		return nil, fmt.Errorf("%q is not an endpoint; it looks like http://127.0.0.1:8779", endpoint)
 	}
+	return &Client{
+		endpoint:   version.ReplaceAllString(base.String(), ""),
+		credential: credential,
+		userAgent:  userAgent,
+		http:       web,
+	}, nil
+}
+
+// Unusable returns a client whose every request fails with err.
+func Unusable(err error) *Client { return &Client{unusable: err} }
+
+// NewHTTP returns what requests are sent through; nil settings are the system's CAs and no certificate.
+func NewHTTP(settings *tls.Config) *http.Client {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	// Terraform reads up to -parallelism resources at once; each keeps its connection.
 	transport.MaxIdleConnsPerHost = 64
-	return &Client{
-		endpoint:  strings.TrimSuffix(strings.TrimRight(base.String(), "/"), "/v1"),
-		token:     token,
-		userAgent: userAgent,
-		http:      &http.Client{Transport: transport, Timeout: longestRequest},
-	}, nil
+	transport.TLSClientConfig = settings
+	return &http.Client{Transport: transport, Timeout: longestRequest, CheckRedirect: redirect}
+}
+
+// redirect follows reads on the same host alone: a token is for nobody else, and a redirected write would
+// become a read.
+func redirect(next *http.Request, asked []*http.Request) error {
+	first := asked[0]
+	if first.Method != http.MethodGet || next.URL.Scheme != first.URL.Scheme || next.URL.Host != first.URL.Host ||
+		len(asked) > 5 {
+		return http.ErrUseLastResponse
+	}
+	return nil
 }
 
 // Get reads a resource. The path starts with /v1 and may have a query.
@@ -115,6 +144,9 @@ func nextPage(page Object) string {
 func (c *Client) do(
 	ctx context.Context, method, path string, body Object, header http.Header,
 ) (Object, error) {
+	if c.unusable != nil {
+		return nil, c.unusable
+	}
 	var content []byte
 	if body != nil {
 		var err error
@@ -135,9 +167,7 @@ func (c *Client) do(
 		if problem != nil {
 			problem.Unsure = unanswered
 		}
-		// A gateway that lost its upstream does not know either.
-		unanswered = unanswered || problem == nil || problem.Status == http.StatusBadGateway ||
-			problem.Status == http.StatusGatewayTimeout
+		unanswered = unanswered || mayHaveArrived(err)
 		pause, again := pauseBeforeRetry(method, err, attempt)
 		if !again || ctx.Err() != nil {
 			return nil, err
@@ -148,8 +178,31 @@ func (c *Client) do(
 	}
 }
 
+// once sends a request, and once more with another token when the first one is refused.
 func (c *Client) once(
 	ctx context.Context, method, path string, content []byte, header http.Header,
+) (Object, error) {
+	name, token, err := c.credential.Header(ctx)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := c.send(ctx, method, path, content, header, name, token)
+	problem := AsProblem(err)
+	if problem == nil || problem.Status != http.StatusUnauthorized {
+		return answer, err
+	}
+	if err := c.credential.Renew(ctx, token); err != nil {
+		problem.Hint = err.Error()
+		return nil, problem
+	}
+	if name, token, err = c.credential.Header(ctx); err != nil {
+		return nil, err
+	}
+	return c.send(ctx, method, path, content, header, name, token)
+}
+
+func (c *Client) send(
+	ctx context.Context, method, path string, content []byte, header http.Header, name, token string,
 ) (Object, error) {
 	request, err := http.NewRequestWithContext(ctx, method, c.endpoint+path, bytes.NewReader(content))
 	if err != nil {
@@ -158,7 +211,7 @@ func (c *Client) once(
 	for name, values := range header {
 		request.Header[name] = values
 	}
-	request.Header.Set("Authorization", "Bearer "+c.token)
+	request.Header.Set(name, token)
 	request.Header.Set("User-Agent", c.userAgent)
 	request.Header.Set("Accept", "application/json")
 	if content != nil {
@@ -166,12 +219,12 @@ func (c *Client) once(
 	}
 	response, err := c.http.Do(request)
 	if err != nil {
-		return nil, &Unreachable{Endpoint: c.endpoint, Err: err}
+		return nil, &Unreachable{Service: ControlPlane, Endpoint: c.endpoint, Err: err}
 	}
 	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)
 	if err != nil {
-		return nil, &Unreachable{Endpoint: c.endpoint, Err: err}
+		return nil, &Unreachable{Service: ControlPlane, Endpoint: c.endpoint, Err: err}
 	}
 	if response.StatusCode >= 300 {
 		return nil, problemOf(method, path, response, text)
@@ -202,6 +255,16 @@ func pauseBeforeRetry(method string, err error, attempt int) (time.Duration, boo
 		return pause, problem.RetryAfter > 0 || inUse
 	}
 	return pause, isBusy(problem.Status) && attempt < attempts
+}
+
+// Retry repeats what fails with errors that may pass, as often as a request is sent.
+func Retry(ctx context.Context, do func() error) error {
+	for attempt := 1; ; attempt++ {
+		err := do()
+		if !IsPassing(err) || attempt == attempts || !Sleep(ctx, backoff(attempt)) {
+			return err
+		}
+	}
 }
 
 func backoff(attempt int) time.Duration {

@@ -21,7 +21,7 @@ func answers(t *testing.T, script ...http.HandlerFunc) (*Client, *int) {
 		step(w, r)
 	}))
 	t.Cleanup(server.Close)
-	c, err := New(server.URL+"/v1/", "a-token", "test-agent/1")
+	c, err := New(server.URL+"/v1/", Token{Value: "a-token", Origin: "a test"}, NewHTTP(nil), "test-agent/1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,6 +114,10 @@ func TestWhatWillNotPassIsSaidAtOnce(t *testing.T) {
 			t.Fatalf("%v after %d requests", err, *asked)
 		}
 		want := fmt.Sprintf("A sentence.\n\nPUT /v1/x: %d %s, request req-1", status, code)
+		if status == 401 {
+			want = strings.Replace(want, "PUT", "The token that was refused comes from a test; it is a Coffret token."+
+				" Put another one there.\n\nPUT", 1)
+		}
 		if err.Error() != want {
 			t.Errorf("%q, not %q", err, want)
 		}
@@ -203,9 +207,11 @@ func TestAListIsReadToItsLastPage(t *testing.T) {
 }
 
 func TestAnEndpointIsAnHTTPURL(t *testing.T) {
-	for _, bad := range []string{"", "127.0.0.1:8779", "ftp://x", "http://", ":"} {
-		if _, err := New(bad, "t", "u"); err == nil {
+	for _, bad := range []string{"", "127.0.0.1:8779", "ftp://x", "http://", ":", "http://me:secret@x"} {
+		if _, err := New(bad, Token{}, NewHTTP(nil), "u"); err == nil {
 			t.Errorf("%q was taken", bad)
+		} else if strings.Contains(err.Error(), "secret") {
+			t.Error(err)
 		}
 	}
 }

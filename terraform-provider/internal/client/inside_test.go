@@ -25,7 +25,7 @@ func parentOf(t *testing.T, size *int) (*Client, map[string]int) {
 		}
 	}))
 	t.Cleanup(server.Close)
-	c, err := New(server.URL, "t", "u")
+	c, err := New(server.URL, Token{}, NewHTTP(nil), "u")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,6 +22,7 @@ type Problem struct {
 	RequestID  string        `json:"request_id"`
 	ID         string        `json:"id"` // of the resource that is in the way (412)
 	RetryAfter time.Duration `json:"-"`
+	Hint       string        `json:"-"` // what else the client knows of it
 	// Unsure: an earlier attempt of the same request got no answer, and may have been carried out.
 	Unsure bool `json:"-"`
 }
@@ -36,6 +38,9 @@ func (p *Problem) Error() string {
 	if text == "" {
 		text = p.Title
 	}
+	if p.Hint != "" {
+		text += "\n\n" + p.Hint
+	}
 	return text + p.Origin()
 }
 
@@ -49,14 +54,28 @@ func (p *Problem) Origin() string {
 	return origin
 }
 
-// Unreachable says that no answer came.
+// ControlPlane is the service that this package is a client of.
+const ControlPlane = "The control plane"
+
+// Unreachable says that no answer came, or none but that of a busy server.
 type Unreachable struct {
+	Service  string
 	Endpoint string
 	Err      error
 }
 
 func (u *Unreachable) Error() string {
-	return fmt.Sprintf("The control plane at %s does not answer: %s", u.Endpoint, u.Err)
+	text := fmt.Sprintf("%s at %s does not answer: %s", u.Service, u.Endpoint, u.Err)
+	if u.isUntrusted() {
+		text += "\n\nIf its certificate is signed by a CA of your own, name that CA by cacert_file in the provider" +
+			" block, by OS_CACERT, or by cacert in clouds.yaml."
+	}
+	return text
+}
+
+func (u *Unreachable) isUntrusted() bool {
+	var certificate *tls.CertificateVerificationError
+	return errors.As(u.Err, &certificate)
 }
 
 func (u *Unreachable) Unwrap() error { return u.Err }
@@ -80,8 +99,21 @@ func IsNotFound(err error) bool {
 // IsPassing says whether err speaks of the way to the control plane, not of what was asked.
 func IsPassing(err error) bool {
 	var unreachable *Unreachable
+	if errors.As(err, &unreachable) {
+		return !unreachable.isUntrusted()
+	}
 	problem := AsProblem(err)
-	return errors.As(err, &unreachable) || (problem != nil && isBusy(problem.Status))
+	return problem != nil && isBusy(problem.Status)
+}
+
+// mayHaveArrived says whether a request that failed so may have been carried out: it got no answer, or that
+// of a gateway that lost its upstream. One whose login failed was not even sent.
+func mayHaveArrived(err error) bool {
+	if problem := AsProblem(err); problem != nil {
+		return problem.Status == http.StatusBadGateway || problem.Status == http.StatusGatewayTimeout
+	}
+	var unreachable *Unreachable
+	return errors.As(err, &unreachable) && unreachable.Service == ControlPlane
 }
 
 func isBusy(status int) bool {
@@ -96,6 +128,10 @@ func problemOf(method, path string, response *http.Response, text []byte) *Probl
 		*problem = Problem{
 			Code:   "unknown",
 			Detail: fmt.Sprintf("The endpoint answered %s and no problem document; is it a Coffret control plane?", response.Status),
+		}
+		if place, err := response.Location(); err == nil {
+			problem.Detail = fmt.Sprintf("The endpoint answered %s, to %s, where the token was not sent. If that"+
+				" is the control plane, set its URL as the endpoint.", response.Status, place.Redacted())
 		}
 	}
 	problem.Method, problem.Path, problem.Status = method, path, response.StatusCode

@@ -80,29 +80,51 @@ func hangUp(w http.ResponseWriter, _ *http.Request) {
 
 type server struct {
 	tfprotov6.ProviderServer
-	t    *testing.T
-	kind tftypes.Object
+	t      *testing.T
+	schema *tfprotov6.Schema // of the provider block
+	kind   tftypes.Object    // of an instance
 }
 
 func serve(t *testing.T, c *controlPlane) server {
 	t.Helper()
 	web := httptest.NewServer(c)
 	t.Cleanup(web.Close)
-	t.Setenv(endpointVariable, web.URL)
-	t.Setenv(tokenVariable, "a-token")
-	s := server{providerserver.NewProtocol6(New("test")())(), t, tftypes.Object{}}
+	t.Setenv("COFFRET_ENDPOINT", web.URL)
+	t.Setenv("COFFRET_TOKEN", "cfrt_a.token")
+	s, answer := configured(t, nil, nil)
+	if len(answer.Diagnostics) != 0 {
+		t.Fatal(said(answer.Diagnostics, tfprotov6.DiagnosticSeverityError))
+	}
+	return s
+}
+
+// configured is the provider with a block, and what it answers to it.
+func configured(
+	t *testing.T, block map[string]any, capabilities *tfprotov6.ConfigureProviderClientCapabilities,
+) (server, *tfprotov6.ConfigureProviderResponse) {
+	t.Helper()
+	s := server{ProviderServer: providerserver.NewProtocol6(New("test")())(), t: t}
 	schemas, err := s.GetProviderSchema(context.Background(), &tfprotov6.GetProviderSchemaRequest{})
 	check(t, err)
-	s.kind = schemas.ResourceSchemas["coffret_instance"].ValueType().(tftypes.Object)
-	settings := schemas.Provider.ValueType()
-	empty := tftypes.NewValue(settings, map[string]tftypes.Value{
-		"endpoint": tftypes.NewValue(tftypes.String, nil), "token": tftypes.NewValue(tftypes.String, nil),
+	s.schema, s.kind = schemas.Provider, schemas.ResourceSchemas["coffret_instance"].ValueType().(tftypes.Object)
+	answer, err := s.ConfigureProvider(context.Background(), &tfprotov6.ConfigureProviderRequest{
+		Config: s.block(block), ClientCapabilities: capabilities,
 	})
-	config, err := tfprotov6.NewDynamicValue(settings, empty)
 	check(t, err)
-	_, err = s.ConfigureProvider(context.Background(), &tfprotov6.ConfigureProviderRequest{Config: &config})
-	check(t, err)
-	return s
+	return s, answer
+}
+
+// block is a provider block with some values and no others.
+func (s server) block(values map[string]any) *tfprotov6.DynamicValue {
+	s.t.Helper()
+	kind := s.schema.ValueType().(tftypes.Object)
+	block := map[string]tftypes.Value{}
+	for name, kind := range kind.AttributeTypes {
+		block[name] = tftypes.NewValue(kind, values[name])
+	}
+	config, err := tfprotov6.NewDynamicValue(kind, tftypes.NewValue(kind, block))
+	check(s.t, err)
+	return &config
 }
 
 func check(t *testing.T, err error) {
@@ -122,6 +144,22 @@ func (s server) dynamic(value tftypes.Value) *tfprotov6.DynamicValue {
 // create plans and applies a new instance with a timeout; it returns the state and what was said.
 func (s server) create(timeout string) (map[string]tftypes.Value, []*tfprotov6.Diagnostic) {
 	s.t.Helper()
+	nothing, config := s.dynamic(tftypes.NewValue(s.kind, nil)), s.instance(timeout)
+	planned, err := s.PlanResourceChange(context.Background(), &tfprotov6.PlanResourceChangeRequest{
+		TypeName: "coffret_instance", PriorState: nothing, ProposedNewState: config, Config: config,
+	})
+	check(s.t, err)
+	applied, err := s.ApplyResourceChange(context.Background(), &tfprotov6.ApplyResourceChangeRequest{
+		TypeName: "coffret_instance", PriorState: nothing, PlannedState: planned.PlannedState, Config: config,
+		PlannedPrivate: planned.PlannedPrivate,
+	})
+	check(s.t, err)
+	return s.open(applied.NewState), append(planned.Diagnostics, applied.Diagnostics...)
+}
+
+// instance is the configuration of one.
+func (s server) instance(timeout string) *tfprotov6.DynamicValue {
+	s.t.Helper()
 	attributes := map[string]tftypes.Value{}
 	for name, kind := range s.kind.AttributeTypes {
 		attributes[name] = tftypes.NewValue(kind, nil)
@@ -135,18 +173,7 @@ func (s server) create(timeout string) (map[string]tftypes.Value, []*tfprotov6.D
 	attributes["timeouts"] = tftypes.NewValue(limits, map[string]tftypes.Value{
 		"create": text(timeout), "update": text(nil), "delete": text(nil),
 	})
-	config := s.dynamic(tftypes.NewValue(s.kind, attributes))
-	nothing := s.dynamic(tftypes.NewValue(s.kind, nil))
-	planned, err := s.PlanResourceChange(context.Background(), &tfprotov6.PlanResourceChangeRequest{
-		TypeName: "coffret_instance", PriorState: nothing, ProposedNewState: config, Config: config,
-	})
-	check(s.t, err)
-	applied, err := s.ApplyResourceChange(context.Background(), &tfprotov6.ApplyResourceChangeRequest{
-		TypeName: "coffret_instance", PriorState: nothing, PlannedState: planned.PlannedState, Config: config,
-		PlannedPrivate: planned.PlannedPrivate,
-	})
-	check(s.t, err)
-	return s.open(applied.NewState), append(planned.Diagnostics, applied.Diagnostics...)
+	return s.dynamic(tftypes.NewValue(s.kind, attributes))
 }
 
 func (s server) open(state *tfprotov6.DynamicValue) map[string]tftypes.Value {

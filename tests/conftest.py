@@ -1,0 +1,40 @@
+"""Terraform with the provider of this checkout, for whatever test applies something."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+PROVIDER = Path(__file__).parents[1] / "terraform-provider"
+
+
+@pytest.fixture(scope="session")
+def go() -> str:
+    return _command("go")
+
+
+@pytest.fixture(scope="session")
+def terraform() -> str:
+    return _command("terraform")
+
+
+def _command(name: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        pytest.skip(f"{name} is not on PATH; make setup-dev puts it into .venv/bin")
+    return found
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory: pytest.TempPathFactory, go: str, terraform: str) -> dict[str, str]:
+    """Variables with which Terraform finds the provider as it is now."""
+    folder = tmp_path_factory.mktemp("provider")
+    command = [go, "build", "-o", str(folder / "terraform-provider-coffret"), "."]
+    subprocess.run(command, cwd=PROVIDER, check=True)
+    settings = folder / "terraformrc"
+    override = f'"registry.terraform.io/coffret/coffret" = "{folder}"'
+    settings.write_text(f"provider_installation {{\n  dev_overrides {{\n    {override}\n  }}\n}}\n")
+    mine = {name: value for name, value in os.environ.items() if not name.startswith(("COFFRET_", "TF_"))}
+    return mine | {"TF_CLI_CONFIG_FILE": str(settings), "CHECKPOINT_DISABLE": "1"}
