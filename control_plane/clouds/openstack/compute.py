@@ -3,6 +3,7 @@
 Every step raises CloudPending, so a reconcile goes on with the next one when Nova is done with it.
 """
 
+import contextlib
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -26,6 +27,7 @@ from control_plane.clouds.openstack.connection import OpenStack
 from control_plane.clouds.openstack.errors import asks
 from control_plane.clouds.openstack.flavors import Flavors
 from control_plane.clouds.openstack.images import Images
+from control_plane.clouds.openstack.reservations import release
 from control_plane.clouds.openstack.server_groups import ServerGroups
 from control_plane.clouds.openstack.server_steps import Steps
 from control_plane.clouds.openstack.user_data import user_data
@@ -151,7 +153,8 @@ class Compute:
 
     def _remove(self, server: NovaServer) -> None:
         """Delete it now, where Nova keeps deleted servers for a while too: they would keep the volume."""
-        self.cloud.compute.delete_server(server, force=True)
+        with contextlib.suppress(sdk.NotFoundException):
+            self.cloud.compute.delete_server(server, force=True)
 
     def _create(self, spec: ServerSpec, volume: Volume, port: Port, bootstrap: Bootstrap) -> None:
         flavor, image = self.flavors.find(spec.flavor), self.images.resolve(spec)
@@ -189,6 +192,8 @@ class Compute:
         try:
             self.cloud.compute.create_server(**wanted)
         except sdk.BadRequestException:
+            if release(self.cloud, volume.id):  # of this attempt or an earlier one
+                raise CloudPending("making the server once more: its volume was not free", 1) from None
             if group_id and not self.groups.exists(group_id):  # its last other member has just left
                 raise CloudPending("making the server group anew", 0) from None
             raise
