@@ -18,6 +18,7 @@ from control_plane.clouds.base import CloudError, CloudPending, CloudRefusal, Se
 from control_plane.clouds.openstack.cached import Cached
 from control_plane.clouds.openstack.connection import OpenStack
 from control_plane.clouds.openstack.errors import asks, reason
+from control_plane.clouds.openstack.reservations import release
 from control_plane.errors import nearest
 
 DEPLOYMENT, INSTANCE, PROJECT, OFFLINE = (
@@ -90,6 +91,8 @@ class Volumes:
         """Raises CloudPending while they go, and CloudError while something holds them."""
         volumes = self._all(instance_id)
         for volume in volumes:
+            if volume.status == "reserved" and release(self.cloud, volume.id):
+                raise CloudPending("freeing the volume of a server that was never made", 1)
             if volume.status in _ATTACHED:
                 raise CloudError(f"The volume {volume.id} is {volume.status}{_server_of(volume)}.")
             if volume.status in _DELETABLE:
