@@ -6,6 +6,10 @@
 set -euo pipefail
 
 # Mounts of a namespace of its own go with it, however this ends; loop devices of -o loop go with the mounts.
+if [ "$(id -u)" != 0 ]; then
+    echo "guest-image: FAILED: it mounts and makes a file system of Debian: run it as root" >&2
+    exit 1
+fi
 [ "${1:-}" = in-namespace ] || exec unshare --mount "$0" in-namespace
 
 source=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
@@ -38,6 +42,18 @@ masked=(
 )
 
 say() { printf 'guest-image: [%3d s] %s\n' "$SECONDS" "$*"; }
+
+check_machine() {
+    local program missing=()
+    for program in mmdebstrap extlinux sfdisk mkfs.ext4 qemu-img python; do
+        command -v "$program" >/dev/null || missing+=("$program")
+    done
+    if [ ${#missing[@]} -gt 0 ]; then
+        echo "guest-image: FAILED: this machine lacks ${missing[*]}. On Debian:" \
+            "apt-get install mmdebstrap extlinux syslinux-common fdisk e2fsprogs qemu-utils" >&2
+        exit 1
+    fi
+}
 
 make_disk() {
     mkdir -p "$root"
@@ -134,6 +150,7 @@ convert() {
     rm "$raw"
 }
 
+check_machine
 make_disk
 say "installing ${#packages[@]} packages and what they need"
 install_packages
