@@ -252,8 +252,8 @@ def test_a_server_in_error_is_said_and_rebooted(
     admin.compute.reset_server_state(coffret.server(instance["id"]).id, "error")
     coffret.look_again("erring")
     eventually(lambda: coffret.actions(instance["id"])[-1] == "reboot", SECONDS, 0.5)
+    coffret.wait_for_server(instance["id"], "ACTIVE")
     coffret.has_cloud_objects("erring")
-    assert coffret.server(instance["id"]).status == "ACTIVE"
     events = coffret.call("GET", f"/events?instance={instance['id']}").json()["items"]
     assert any("in ERROR" in event["message"] for event in events)
 
