@@ -339,6 +339,20 @@ def test_a_volume_that_someone_detached_is_attached_again(
     eventually(lambda: coffret.volume(instance["id"]).status == "in-use", SECONDS, 0.5)
 
 
+def test_a_port_that_someone_deleted_is_made_again_for_the_server(
+    coffret: Deployment, make: Callable[..., dict[str, Any]]
+) -> None:
+    instance = make("unplugged")
+    server, (port,) = coffret.server(instance["id"]), coffret.ports(instance["id"])
+    coffret.connection.network.delete_port(port)
+    coffret.look_again("unplugged")
+    eventually(
+        lambda: [each.device_id for each in coffret.ports(instance["id"])] == [server.id], SECONDS, 0.5
+    )
+    coffret.has_cloud_objects("unplugged")
+    assert coffret.server(instance["id"]).id == server.id
+
+
 def test_of_two_servers_with_its_tags_the_one_with_the_volume_stays(
     coffret: Deployment, make: Callable[..., dict[str, Any]]
 ) -> None:
