@@ -5,14 +5,15 @@ CloudPending; one that finds its thing done returns.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Never
 
 from openstack.compute.v2.server import Server
 from openstack.compute.v2.server_action import ServerAction
 
-from control_plane.clouds.base import Bootstrap, CloudError, CloudPending, ServerSpec, Volume
+from control_plane.clouds.base import Bootstrap, CloudError, CloudPending, Port, ServerSpec, Volume
 from control_plane.clouds.openstack.connection import OpenStack
-from control_plane.clouds.openstack.errors import sentence
+from control_plane.clouds.openstack.errors import asking, sentence
 from control_plane.clouds.openstack.flavors import Flavors
 from control_plane.clouds.openstack.server_states import age, fault, refuse_if_locked
 
@@ -78,6 +79,21 @@ class Steps:
         self.take(
             "detach_volume", doing, lambda: compute.delete_volume_attachment(self.server, self.volume.id)
         )
+
+    def hold_ports(self, port: Port) -> None:
+        """Give the server ports that were made anew. What it has is in its addresses, some time later."""
+        networks = (self.server.addresses or {}).values()
+        if {*port.listen} <= {each["addr"] for addresses in networks for each in addresses}:
+            return
+        for port_id in port.attach:
+            with asking("Neutron"):
+                taken = self.cloud.network.get_port(port_id).device_id
+            if not taken:
+                self.take(
+                    "attach_interface",
+                    "attaching a port that was made anew",
+                    partial(self.cloud.compute.create_server_interface, self.server, port_id=port_id),
+                )
 
     def resize(self) -> None:
         if self._has_flavor():
