@@ -2,12 +2,14 @@
 CloudPending; one that finds its thing done returns.
 """
 
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import Never
 
+from openstack import exceptions as sdk
 from openstack.compute.v2.server import Server
 from openstack.compute.v2.server_action import ServerAction
 
@@ -34,8 +36,10 @@ class Steps:
             return
         refuse_if_locked(self.server)
         if self._has_flavor():
-            self.cloud.compute.confirm_server_resize(self.server)
-            raise CloudPending("completing the server's resize", 1)
+            # Nova shows no task while it confirms, and answers 400 to who asks again meanwhile
+            with contextlib.suppress(sdk.BadRequestException):
+                self.cloud.compute.confirm_server_resize(self.server)
+            raise CloudPending("completing the server's resize")
         self.cloud.compute.revert_server_resize(self.server)
         raise CloudPending("undoing the server's resize: another flavor is wanted by now")
 
