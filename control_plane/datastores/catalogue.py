@@ -68,10 +68,19 @@ def same(version: DatastoreVersion, left: Mapping[str, Any], right: Mapping[str,
 
 def same_value(manager: str, entry: Parameter, left: Any, right: Any) -> bool:
     """Whether two values of a parameter mean the same; None: what it is when nobody sets it."""
-    left, right = (entry["default"] if value is None else as_text(value) for value in (left, right))
-    if left is None or right is None:  # it follows from the flavor
+    unset = _when_unset(manager, entry)
+    one, other = (unset if value is None else as_text(value) for value in (left, right))
+    if one is None or other is None:
         return left is right
-    return _meaning(manager, entry, left) == _meaning(manager, entry, right)
+    return _meaning(manager, entry, one) == _meaning(manager, entry, other)
+
+
+def _when_unset(manager: str, entry: Parameter) -> str | None:
+    """What a parameter that nobody sets certainly is; None where flavor or engine decide at the start.
+
+    PostgreSQL writes that 0 or -1; MariaDB's listed defaults do not tell.
+    """
+    return None if manager == "mariadb" or entry["default"] in ("0", "-1") else entry["default"]
 
 
 def _meaning(manager: str, entry: Parameter, text: str) -> str | bool | float | None:

@@ -25,6 +25,9 @@ STEPS: list[tuple[str, dict[str, Any], int]] = [
     (ORDERS, {"restart_policy": "automatic"}, 1),
     (TUNED, {"parameters": {"max_connections": 70, "work_mem": "16MB"}}, 1),
     (TUNED, {"parameters": {"max_connections": "70"}, "description": "the same"}, 0),
+    # the engine sizes this one itself, and -1 is another value than what it came to
+    (TUNED, {"parameters": {"io_max_concurrency": -1}}, 1),
+    (TUNED, {"parameters": {"work_mem": "8MB"}}, 0),
     # two reasons are one restart
     (ORDERS, {"configuration_group": None, "flavor": "db.tiny"}, 1),
     (ORDERS, {"configuration_group": "tuned"}, 1),
