@@ -95,3 +95,4 @@ def test_a_page_of_docs_tells_of_everything(provider: Any) -> None:
         for kind, schema in provider[kinds].items():
             for attribute in schema["block"]["attributes"]:
                 assert f"- `{attribute}` (" in pages[kind], f"{kind}.{attribute}"
+    assert {page.stem for page in (docs / "functions").glob("*.md")} == set(provider["functions"])

@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework-validators/stringvalidator"
 	"github.com/hashicorp/terraform-plugin-framework/datasource"
 	"github.com/hashicorp/terraform-plugin-framework/diag"
+	"github.com/hashicorp/terraform-plugin-framework/function"
 	"github.com/hashicorp/terraform-plugin-framework/path"
 	"github.com/hashicorp/terraform-plugin-framework/provider"
 	"github.com/hashicorp/terraform-plugin-framework/provider/schema"
@@ -21,12 +22,16 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/types"
 
 	"github.com/coffret/terraform-provider-coffret/internal/client"
+	"github.com/coffret/terraform-provider-coffret/internal/functions"
 	"github.com/coffret/terraform-provider-coffret/internal/login"
 )
 
 type coffret struct{ version string }
 
-var _ provider.ProviderWithValidateConfig = &coffret{}
+var (
+	_ provider.ProviderWithValidateConfig = &coffret{}
+	_ provider.ProviderWithFunctions      = &coffret{}
+)
 
 // New returns a function that makes the provider, as the plugin server wants it.
 func New(version string) func() provider.Provider {
@@ -173,3 +178,5 @@ func report(diags *diag.Diagnostics, err error) {
 func (p *coffret) Resources(context.Context) []func() resource.Resource { return resources }
 
 func (p *coffret) DataSources(context.Context) []func() datasource.DataSource { return dataSources }
+
+func (p *coffret) Functions(context.Context) []func() function.Function { return functions.All() }
