@@ -64,9 +64,13 @@ def _shown(item: Offer) -> list[Field]:
 def _fact(field: Field) -> str:
     parts = [f"Attr: {go.quoted(field.name)}"]
     parts.append(f"JSON: []string{{{', '.join(go.quoted(step) for step in field.path)}}}")
+    if field.stable:
+        parts.append("Stable: true")
     if field.write_only:
         parts.append(f"SecretOf: {go.quoted(field.name + '_version')}")
-    elif not field.read_only and not (field.key and field.immutable):
+    elif field.whole:
+        parts.append(f"Whole: {go.quoted(field.whole)}")
+    elif field.name == offer.EFFECTIVE_LABELS or not (field.read_only or (field.key and field.immutable)):
         parts.append("Sent: true")
     if field.type.kind == "object":
         parts.append("Object: true")

@@ -20,10 +20,12 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/schema/validator"
 	"github.com/hashicorp/terraform-plugin-framework/tfsdk"
 	"github.com/hashicorp/terraform-plugin-framework/types"
+	"github.com/hashicorp/terraform-plugin-go/tftypes"
 
 	"github.com/coffret/terraform-provider-coffret/internal/client"
 	"github.com/coffret/terraform-provider-coffret/internal/functions"
 	"github.com/coffret/terraform-provider-coffret/internal/login"
+	"github.com/coffret/terraform-provider-coffret/internal/runtime"
 )
 
 type coffret struct{ version string }
@@ -94,6 +96,12 @@ func (p *coffret) Schema(_ context.Context, _ provider.SchemaRequest, resp *prov
 		}
 		attributes[argument.name] = attribute
 	}
+	attributes["default_labels"] = schema.MapAttribute{
+		Optional:    true,
+		ElementType: types.StringType,
+		MarkdownDescription: "Labels for all resources that have labels, under their own: a resource's label of the" +
+			" same name counts more, and one that is null takes the default away.",
+	}
 	resp.Schema = schema.Schema{
 		MarkdownDescription: "Databases as a service for OpenStack, by a Coffret control plane.",
 		Attributes:          attributes,
@@ -120,6 +128,9 @@ func (p *coffret) Configure(
 	if resp.Diagnostics.HasError() {
 		return
 	}
+	var block map[string]tftypes.Value
+	_ = req.Config.Raw.As(&block) // fails for what is no object, and a block is one
+	labels := block["default_labels"]
 	if len(unknown) > 0 {
 		if req.ClientCapabilities.DeferralAllowed {
 			resp.Deferred = &provider.Deferred{Reason: provider.DeferredReasonProviderConfigUnknown}
@@ -129,7 +140,7 @@ func (p *coffret) Configure(
 		made := client.Unusable(fmt.Errorf("the provider block has values that are known only after apply: %s."+
 			" Resources that exist already cannot be read until then; apply what the values come from first (by"+
 			" -target), or set them to what is known at plan time", strings.Join(unknown, ", ")))
-		resp.ResourceData, resp.DataSourceData = made, made
+		resp.ResourceData, resp.DataSourceData = runtime.NewSettings(made, labels), made
 		return
 	}
 	agent := fmt.Sprintf("terraform-provider-coffret/%s terraform/%s", p.version, req.TerraformVersion)
@@ -138,7 +149,7 @@ func (p *coffret) Configure(
 		report(&resp.Diagnostics, err)
 		return
 	}
-	resp.ResourceData, resp.DataSourceData = made, made
+	resp.ResourceData, resp.DataSourceData = runtime.NewSettings(made, labels), made
 }
 
 // read returns the arguments that are set, and the names of those whose values are not known yet.

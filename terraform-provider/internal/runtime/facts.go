@@ -43,6 +43,10 @@ type Field struct {
 	Sent bool
 	// Object: the value has attributes of its own.
 	Object bool
+	// Stable: the value is the server's and stays as it is once there is one.
+	Stable bool
+	// Whole is the attribute that has, and sends, this value together with the provider block's defaults.
+	Whole string
 	// SecretOf is, for a write-only attribute, the attribute whose change makes it be sent.
 	SecretOf string
 }

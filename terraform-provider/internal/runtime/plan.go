@@ -7,6 +7,7 @@ import (
 
 	"github.com/hashicorp/terraform-plugin-framework/path"
 	"github.com/hashicorp/terraform-plugin-framework/resource"
+	"github.com/hashicorp/terraform-plugin-go/tftypes"
 
 	"github.com/coffret/terraform-provider-coffret/internal/client"
 )
@@ -20,6 +21,10 @@ func (r *Resource) ModifyPlan(
 		return
 	}
 	plan, config, prior := attributesOf(req.Plan.Raw), attributesOf(req.Config.Raw), attributesOf(req.State.Raw)
+	if r.planLabels(plan, prior) && !req.State.Raw.IsNull() {
+		r.forget(plan)
+	}
+	resp.Plan.Raw = tftypes.NewValue(r.kind(ctx), plan)
 	for _, field := range r.facts.Fields {
 		if field.SecretOf == "" || !config[field.Attr].IsNull() {
 			continue
@@ -53,16 +58,16 @@ func (r *Resource) isElsewhere(ctx context.Context, plan, prior values) bool {
 	for _, parent := range r.facts.Parents {
 		here[parent] = plan[parent]
 	}
-	if r.client == nil {
+	if r.settings.client == nil {
 		return false
 	}
-	_, err := r.client.Get(ctx, r.facts.byID(here))
+	_, err := r.settings.client.Get(ctx, r.facts.byID(here))
 	if !client.IsNotFound(err) {
 		return false
 	}
 	around, _, _ := strings.Cut(r.facts.Path, "/{"+r.facts.Key+"}")
 	around = around[:strings.LastIndex(around, "/")]
-	_, err = r.client.Get(ctx, r.facts.at(around, here))
+	_, err = r.settings.client.Get(ctx, r.facts.at(around, here))
 	return err == nil
 }
 

@@ -20,9 +20,21 @@ import (
 
 // Resource is any resource of the provider: generated facts and schema, and the behaviour below.
 type Resource struct {
-	facts  Facts
-	schema schema.Schema
+	facts    Facts
+	schema   schema.Schema
+	settings Settings
+}
+
+// Settings are what the provider block says to every resource.
+type Settings struct {
 	client *client.Client
+	// defaultLabels is a map of strings; it may be null or unknown, and so may its elements.
+	defaultLabels tftypes.Value
+}
+
+// NewSettings returns the settings of a configured provider.
+func NewSettings(client *client.Client, defaultLabels tftypes.Value) Settings {
+	return Settings{client, defaultLabels}
 }
 
 var (
@@ -63,7 +75,7 @@ func (r *Resource) Configure(
 	_ context.Context, req resource.ConfigureRequest, _ *resource.ConfigureResponse,
 ) {
 	// Nil while Terraform validates: the provider is not configured then.
-	r.client, _ = req.ProviderData.(*client.Client)
+	r.settings, _ = req.ProviderData.(Settings)
 }
 
 func (r *Resource) Create(
@@ -77,7 +89,7 @@ func (r *Resource) Create(
 		r.report(&resp.Diagnostics, "create", err)
 		return
 	}
-	document, err := r.client.Create(ctx, r.facts.byName(plan), body)
+	document, err := r.settings.client.Create(ctx, r.facts.byName(plan), body)
 	if problem := client.AsProblem(err); problem != nil && problem.Status == http.StatusPreconditionFailed {
 		document, err = r.taken(ctx, problem, plan, body)
 	}
@@ -118,15 +130,16 @@ func (r *Resource) Read(ctx context.Context, req resource.ReadRequest, resp *res
 	remembered, diags := req.Private.GetKey(ctx, spellingsKey)
 	resp.Diagnostics.Append(diags...)
 	r.facts.keep(made, prior, remembered, document)
+	r.ownLabels(made, prior)
 	resp.State.Raw = tftypes.NewValue(kind, made)
 }
 
 func (r *Resource) read(ctx context.Context, prior values) (client.Object, error) {
 	here, id := r.facts.byID(prior), text(prior["id"])
 	if r.facts.Around == "" || id == "" {
-		return r.client.Get(ctx, here)
+		return r.settings.client.Get(ctx, here)
 	}
-	return r.client.GetInside(ctx, here, r.facts.at(r.facts.Around, prior), r.facts.Among, id)
+	return r.settings.client.GetInside(ctx, here, r.facts.at(r.facts.Around, prior), r.facts.Among, id)
 }
 
 func (r *Resource) Update(
@@ -145,7 +158,7 @@ func (r *Resource) Update(
 		here[name] = value
 	}
 	here["id"] = prior["id"]
-	document, err := r.client.Replace(ctx, r.facts.byID(here), body)
+	document, err := r.settings.client.Replace(ctx, r.facts.byID(here), body)
 	if problem := client.AsProblem(err); problem != nil && problem.Status == http.StatusPreconditionFailed {
 		err = fmt.Errorf("there is no such %s any more: it was deleted since the plan was made, or what it is"+
 			" inside of has become another one. Plan again.%s", r.facts.title(), problem.Origin())
@@ -168,7 +181,7 @@ func (r *Resource) Delete(
 	ctx, cancel := r.within(ctx, req.State, timeouts.Value.Delete, &resp.Diagnostics)
 	defer cancel()
 	here := r.facts.byID(attributesOf(req.State.Raw))
-	document, err := r.client.Delete(ctx, here)
+	document, err := r.settings.client.Delete(ctx, here)
 	if err == nil && document != nil {
 		err = r.waitUntilGone(ctx, here, document)
 	}
@@ -183,7 +196,7 @@ func (r *Resource) taken(
 	ctx context.Context, problem *client.Problem, plan values, body client.Object,
 ) (client.Object, error) {
 	if problem.Unsure {
-		document, err := r.client.Get(ctx, r.facts.byName(plan))
+		document, err := r.settings.client.Get(ctx, r.facts.byName(plan))
 		if err != nil {
 			return nil, err
 		}
