@@ -96,6 +96,13 @@ func (p *coffret) Schema(_ context.Context, _ provider.SchemaRequest, resp *prov
 		}
 		attributes[argument.name] = attribute
 	}
+	attributes["adopt"] = schema.BoolAttribute{
+		Optional: true,
+		MarkdownDescription: "Whether a create may take over what is there already under that name. It does so where" +
+			" all that can be read is as the configuration says, and sends the password of a user. What is in the" +
+			" engine but in nobody's care is taken over as it is and made what the configuration says. Where it is" +
+			" not set: `false`, and a taken name is an error.",
+	}
 	attributes["default_labels"] = schema.MapAttribute{
 		Optional:    true,
 		ElementType: types.StringType,
@@ -130,7 +137,6 @@ func (p *coffret) Configure(
 	}
 	var block map[string]tftypes.Value
 	_ = req.Config.Raw.As(&block) // fails for what is no object, and a block is one
-	labels := block["default_labels"]
 	if len(unknown) > 0 {
 		if req.ClientCapabilities.DeferralAllowed {
 			resp.Deferred = &provider.Deferred{Reason: provider.DeferredReasonProviderConfigUnknown}
@@ -140,7 +146,7 @@ func (p *coffret) Configure(
 		made := client.Unusable(fmt.Errorf("the provider block has values that are known only after apply: %s."+
 			" Resources that exist already cannot be read until then; apply what the values come from first (by"+
 			" -target), or set them to what is known at plan time", strings.Join(unknown, ", ")))
-		resp.ResourceData, resp.DataSourceData = runtime.NewSettings(made, labels), made
+		resp.ResourceData, resp.DataSourceData = runtime.NewSettings(made, block), made
 		return
 	}
 	agent := fmt.Sprintf("terraform-provider-coffret/%s terraform/%s", p.version, req.TerraformVersion)
@@ -149,7 +155,7 @@ func (p *coffret) Configure(
 		report(&resp.Diagnostics, err)
 		return
 	}
-	resp.ResourceData, resp.DataSourceData = runtime.NewSettings(made, labels), made
+	resp.ResourceData, resp.DataSourceData = runtime.NewSettings(made, block), made
 }
 
 // read returns the arguments that are set, and the names of those whose values are not known yet.

@@ -1,7 +1,6 @@
 package runtime
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -30,11 +29,14 @@ type Settings struct {
 	client *client.Client
 	// defaultLabels is a map of strings; it may be null or unknown, and so may its elements.
 	defaultLabels tftypes.Value
+	// adopt: a create takes over what is there already, if it is as it is wanted.
+	adopt bool
 }
 
-// NewSettings returns the settings of a configured provider.
-func NewSettings(client *client.Client, defaultLabels tftypes.Value) Settings {
-	return Settings{client, defaultLabels}
+// NewSettings returns the settings of a configured provider, whose block has these attributes.
+func NewSettings(client *client.Client, block map[string]tftypes.Value) Settings {
+	adopt, _ := toJSON(block["adopt"])
+	return Settings{client, block["default_labels"], adopt == true}
 }
 
 var (
@@ -91,7 +93,7 @@ func (r *Resource) Create(
 	}
 	document, err := r.settings.client.Create(ctx, r.facts.byName(plan), body)
 	if problem := client.AsProblem(err); problem != nil && problem.Status == http.StatusPreconditionFailed {
-		document, err = r.taken(ctx, problem, plan, body)
+		document, err = r.taken(ctx, problem, plan, body, &resp.Diagnostics)
 	}
 	if err != nil {
 		r.report(&resp.Diagnostics, "create", err)
@@ -188,46 +190,6 @@ func (r *Resource) Delete(
 	if err != nil {
 		r.report(&resp.Diagnostics, "delete", err)
 	}
-}
-
-// taken answers a create whose name is taken: with the resource when it is the one that an earlier,
-// unanswered attempt of this create has made, else with an error that says how to import it.
-func (r *Resource) taken(
-	ctx context.Context, problem *client.Problem, plan values, body client.Object,
-) (client.Object, error) {
-	if problem.Unsure {
-		document, err := r.settings.client.Get(ctx, r.facts.byName(plan))
-		if err != nil {
-			return nil, err
-		}
-		if generation, _ := document["generation"].(json.Number); generation == "1" && asked(document, body) {
-			return document, nil
-		}
-	}
-	return nil, &nameTaken{facts: &r.facts, plan: plan, problem: problem}
-}
-
-// asked says whether the document is what a create with this body makes.
-func asked(document, body client.Object) bool {
-	for name, wanted := range body {
-		answered, shown := document[name]
-		inner, isObject := wanted.(client.Object)
-		found, isObjectToo := answered.(client.Object)
-		switch {
-		case !shown: // write-only
-		case isObject && isObjectToo:
-			if !asked(found, inner) {
-				return false
-			}
-		default:
-			one, errOne := json.Marshal(answered)
-			other, errOther := json.Marshal(wanted)
-			if errOne != nil || errOther != nil || !bytes.Equal(one, other) {
-				return false
-			}
-		}
-	}
-	return true
 }
 
 // written is where a write puts what it knows.
