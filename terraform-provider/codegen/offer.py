@@ -89,7 +89,7 @@ def resources(document: Document) -> list[Offer]:
 
 
 def data_sources(document: Document) -> list[Offer]:
-    found = [replace(offer, fields=_visible(offer.fields)) for offer in resources(document)]
+    found = [replace(offer, fields=_visible(offer.fields), filters=()) for offer in resources(document)]
     found += [_fitting(document, name, *paths) for name, paths in FITTING.items()]
     found += [_list(document, name, path) for name, path in LISTS.items()]
     return found
@@ -114,6 +114,7 @@ def _resource(document: Document, name: str, path: str) -> Offer:
         fields=tuple(_labelled(_renamed(fields, name))),
         description=DESCRIPTIONS[name],
         waits=any(field.path == ("status", "ready") for field in fields),
+        filters=tuple(document.query(path.rpartition("/")[0])),
     )
 
 

@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/datasource"
 	"github.com/hashicorp/terraform-plugin-framework/diag"
 	"github.com/hashicorp/terraform-plugin-framework/function"
+	"github.com/hashicorp/terraform-plugin-framework/list"
 	"github.com/hashicorp/terraform-plugin-framework/path"
 	"github.com/hashicorp/terraform-plugin-framework/provider"
 	"github.com/hashicorp/terraform-plugin-framework/provider/schema"
@@ -33,6 +34,7 @@ type coffret struct{ version string }
 var (
 	_ provider.ProviderWithValidateConfig = &coffret{}
 	_ provider.ProviderWithFunctions      = &coffret{}
+	_ provider.ProviderWithListResources  = &coffret{}
 )
 
 // New returns a function that makes the provider, as the plugin server wants it.
@@ -146,7 +148,8 @@ func (p *coffret) Configure(
 		made := client.Unusable(fmt.Errorf("the provider block has values that are known only after apply: %s."+
 			" Resources that exist already cannot be read until then; apply what the values come from first (by"+
 			" -target), or set them to what is known at plan time", strings.Join(unknown, ", ")))
-		resp.ResourceData, resp.DataSourceData = runtime.NewSettings(made, block), made
+		settings := runtime.NewSettings(made, block)
+		resp.ResourceData, resp.ListResourceData, resp.DataSourceData = settings, settings, made
 		return
 	}
 	agent := fmt.Sprintf("terraform-provider-coffret/%s terraform/%s", p.version, req.TerraformVersion)
@@ -155,7 +158,8 @@ func (p *coffret) Configure(
 		report(&resp.Diagnostics, err)
 		return
 	}
-	resp.ResourceData, resp.DataSourceData = runtime.NewSettings(made, block), made
+	settings := runtime.NewSettings(made, block)
+	resp.ResourceData, resp.ListResourceData, resp.DataSourceData = settings, settings, made
 }
 
 // read returns the arguments that are set, and the names of those whose values are not known yet.
@@ -195,5 +199,14 @@ func report(diags *diag.Diagnostics, err error) {
 func (p *coffret) Resources(context.Context) []func() resource.Resource { return resources }
 
 func (p *coffret) DataSources(context.Context) []func() datasource.DataSource { return dataSources }
+
+// ListResources are all resources: each of them lists those that are like it.
+func (p *coffret) ListResources(context.Context) []func() list.ListResource {
+	var lists []func() list.ListResource
+	for _, make := range resources {
+		lists = append(lists, func() list.ListResource { return make().(list.ListResource) })
+	}
+	return lists
+}
 
 func (p *coffret) Functions(context.Context) []func() function.Function { return functions.All() }

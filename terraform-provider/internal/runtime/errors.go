@@ -43,7 +43,7 @@ func (n *nameTaken) Error() string {
 // importID is how a resource is named for import: its name after its parents'.
 func (f *Facts) importID(attributes values) string {
 	var parts []string
-	for _, name := range append(append([]string{}, f.Parents...), f.Key) {
+	for _, name := range f.names() {
 		parts = append(parts, text(attributes[name]))
 	}
 	return strings.Join(parts, "/")

@@ -65,24 +65,7 @@ func (r *Resource) isElsewhere(ctx context.Context, plan, prior values) bool {
 	if !client.IsNotFound(err) {
 		return false
 	}
-	around, _, _ := strings.Cut(r.facts.Path, "/{"+r.facts.Key+"}")
-	around = around[:strings.LastIndex(around, "/")]
-	_, err = r.settings.client.Get(ctx, r.facts.at(around, here))
+	siblings := r.facts.listPath(here)
+	_, err = r.settings.client.Get(ctx, siblings[:strings.LastIndex(siblings, "/")])
 	return err == nil
-}
-
-// ImportState takes the name, after its parents' names: `orders-db/orders`.
-func (r *Resource) ImportState(
-	ctx context.Context, req resource.ImportStateRequest, resp *resource.ImportStateResponse,
-) {
-	names := append(append([]string{}, r.facts.Parents...), r.facts.Key)
-	parts := strings.SplitN(req.ID, "/", len(names))
-	for i, name := range names {
-		if len(parts) != len(names) || parts[i] == "" {
-			resp.Diagnostics.AddError("The import ID has another shape",
-				fmt.Sprintf("A %s is imported as %q; %q is not that.", r.facts.title(), strings.Join(names, "/"), req.ID))
-			return
-		}
-		resp.Diagnostics.Append(resp.State.SetAttribute(ctx, path.Root(name), parts[i])...)
-	}
 }

@@ -41,6 +41,7 @@ func NewSettings(client *client.Client, block map[string]tftypes.Value) Settings
 
 var (
 	_ resource.ResourceWithConfigure   = &Resource{}
+	_ resource.ResourceWithIdentity    = &Resource{}
 	_ resource.ResourceWithImportState = &Resource{}
 	_ resource.ResourceWithModifyPlan  = &Resource{}
 )
@@ -67,6 +68,7 @@ func (r *Resource) Metadata(
 	_ context.Context, req resource.MetadataRequest, resp *resource.MetadataResponse,
 ) {
 	resp.TypeName = req.ProviderTypeName + "_" + r.facts.Type
+	resp.ResourceBehavior.MutableIdentity = true // names can be changed
 }
 
 func (r *Resource) Schema(_ context.Context, _ resource.SchemaRequest, resp *resource.SchemaResponse) {
@@ -100,7 +102,7 @@ func (r *Resource) Create(
 		return
 	}
 	// Saved before the waiting: whatever happens from here on, Terraform knows what it has made.
-	w := written{&resp.State, resp.Private.SetKey, &resp.Diagnostics}
+	w := written{&resp.State, resp.Identity, resp.Private.SetKey, &resp.Diagnostics}
 	made := r.save(ctx, document, plan, w)
 	if resp.Diagnostics.HasError() {
 		return
@@ -110,6 +112,7 @@ func (r *Resource) Create(
 
 func (r *Resource) Read(ctx context.Context, req resource.ReadRequest, resp *resource.ReadResponse) {
 	prior := attributesOf(req.State.Raw)
+	r.identify(ctx, resp.Identity, prior) // even where it turns out to be gone, the framework wants one
 	document, err := r.read(ctx, prior)
 	if client.IsNotFound(err) {
 		if text(prior["id"]) == "" {
@@ -134,6 +137,7 @@ func (r *Resource) Read(ctx context.Context, req resource.ReadRequest, resp *res
 	r.facts.keep(made, prior, remembered, document)
 	r.ownLabels(made, prior)
 	resp.State.Raw = tftypes.NewValue(kind, made)
+	r.identify(ctx, resp.Identity, made)
 }
 
 func (r *Resource) read(ctx context.Context, prior values) (client.Object, error) {
@@ -169,7 +173,7 @@ func (r *Resource) Update(
 		r.report(&resp.Diagnostics, "update", err)
 		return
 	}
-	w := written{&resp.State, resp.Private.SetKey, &resp.Diagnostics}
+	w := written{&resp.State, resp.Identity, resp.Private.SetKey, &resp.Diagnostics}
 	made := r.save(ctx, document, plan, w)
 	if resp.Diagnostics.HasError() {
 		return
@@ -194,9 +198,10 @@ func (r *Resource) Delete(
 
 // written is where a write puts what it knows.
 type written struct {
-	state   *tfsdk.State
-	private func(context.Context, string, []byte) diag.Diagnostics
-	diags   *diag.Diagnostics
+	state    *tfsdk.State
+	identity *tfsdk.ResourceIdentity
+	private  func(context.Context, string, []byte) diag.Diagnostics
+	diags    *diag.Diagnostics
 }
 
 // save puts the document into the state; it returns the attributes.
@@ -216,6 +221,7 @@ func (r *Resource) save(ctx context.Context, document client.Object, plan values
 		return nil
 	}
 	w.state.Raw = tftypes.NewValue(kind, made)
+	r.identify(ctx, w.identity, made)
 	w.diags.Append(w.private(ctx, spellingsKey, remembered)...)
 	return made
 }

@@ -29,6 +29,10 @@ func NewResource() resource.Resource {
 		Path:    "/v1/configuration-groups/{name}",
 		Key:     "name",
 		Timeout: 2 * time.Minute,
+		Filters: []runtime.Filter{
+			{Name: "name", Description: "Only the one of this name."},
+			{Name: "datastore", Description: "Only those of this datastore."},
+		},
 		Fields: []runtime.Field{
 			{Attr: "id", JSON: []string{"id"}, Stable: true},
 			{Attr: "generation", JSON: []string{"generation"}},

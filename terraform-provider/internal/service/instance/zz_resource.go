@@ -36,6 +36,12 @@ func NewResource() resource.Resource {
 		Waits:    true,
 		Timeout:  30 * time.Minute,
 		EventsOf: "id",
+		Filters: []runtime.Filter{
+			{Name: "name", Description: "Only the one of this name."},
+			{Name: "datastore", Description: "Only those of this datastore."},
+			{Name: "status", Description: "Only those in this phase, such as `ACTIVE`."},
+			{Name: "label", Description: "Only those with this label, as `name=value`; may be repeated.", Repeated: true},
+		},
 		Fields: []runtime.Field{
 			{Attr: "id", JSON: []string{"id"}, Stable: true},
 			{Attr: "generation", JSON: []string{"generation"}},
