@@ -44,6 +44,7 @@ var (
 	_ resource.ResourceWithIdentity    = &Resource{}
 	_ resource.ResourceWithImportState = &Resource{}
 	_ resource.ResourceWithModifyPlan  = &Resource{}
+	_ resource.ResourceWithMoveState   = &Resource{}
 )
 
 // NewResource ties facts and schema together and adds the timeouts block.
@@ -115,7 +116,8 @@ func (r *Resource) Read(ctx context.Context, req resource.ReadRequest, resp *res
 	r.identify(ctx, resp.Identity, prior) // even where it turns out to be gone, the framework wants one
 	document, err := r.read(ctx, prior)
 	if client.IsNotFound(err) {
-		if text(prior["id"]) == "" {
+		moved, _ := req.Private.GetKey(ctx, movedKey)
+		if text(prior["id"]) == "" && moved == nil {
 			r.report(&resp.Diagnostics, "import", err)
 			return
 		}
