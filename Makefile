@@ -102,7 +102,7 @@ bench: setup-dev provider ## Measure; one line a figure
 
 .PHONY: bench-openstack
 bench-openstack: setup-dev ## Likewise on the test bed: 25 minutes (make testbed)
-	@. $(TESTBED_STATE)/env && python -m bench.openstack
+	@$(ON_CLOUD) python -m bench.openstack
 
 # The test bed: tests/testbed/README.md
 TESTBED_STATE ?= /var/tmp/coffret-testbed

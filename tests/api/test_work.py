@@ -11,7 +11,8 @@ from sqlalchemy import select, update
 
 from control_plane import work
 from control_plane.agents.models import Agent
-from control_plane.clouds import CloudError, CloudRefusal, Server
+from control_plane.clouds import CloudError, CloudRefusal, Server, ServerSpec, Volume
+from control_plane.clouds.noop.drivers import Volumes
 from control_plane.database import db, now, transaction
 from control_plane.instances.models import Instance
 from control_plane.work import lease
@@ -194,6 +195,30 @@ def test_a_cloud_that_fails_for_a_while_is_said_and_tried_again(control_plane: C
     assert control_plane.instance()["status"]["message"] == ""
     events = control_plane.call("GET", "/events?instance=orders").json["items"]
     assert any("volume service is down" in event["message"] for event in events)
+
+
+def test_a_volume_is_known_from_when_it_is_ready(
+    control_plane: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One whose making failed never held anything, and another may take its place."""
+    ensure, known_to_the_driver = Volumes.ensure, []
+    making = [Volume("failed", 1, ready=False), Volume("failed", 1, ready=False), CloudError("Lost it.")]
+
+    def slowly(self: Volumes, spec: ServerSpec, *, known: str | None) -> Volume:
+        known_to_the_driver.append(known)
+        if making:
+            if isinstance(next_answer := making.pop(0), Exception):
+                raise next_answer
+            return next_answer
+        return ensure(self, spec, known=known)
+
+    monkeypatch.setattr(Volumes, "ensure", slowly)
+    instance_id = control_plane.put_instance()
+    control_plane.runner.start()
+    eventually(lambda: control_plane.instance()["status"]["ready"], 15)
+    assert known_to_the_driver == [None] * 4
+    control_plane.runner.request(instance_id)
+    eventually(lambda: known_to_the_driver[4:] == [f"volume-{instance_id}"])
 
 
 def test_a_refusal_is_an_error_until_something_else_is_wanted(control_plane: ControlPlane) -> None:

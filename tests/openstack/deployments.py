@@ -119,12 +119,14 @@ class Deployment(Serving):
             if self.process is not None and self.process.poll() is None:
                 instances = self.call("GET", "/instances").json()["items"]
                 for instance in instances:
-                    self.change(instance["name"], deletion_protection=False)
+                    if instance["deletion_protection"]:
+                        self.change(instance["name"], deletion_protection=False)
                     self.call("DELETE", f"/instances/{instance['name']}")
                 eventually(lambda: not self.call("GET", "/instances").json()["items"], SECONDS, 0.5)
-                self.stop()
             assert self.objects() == []
         finally:
+            if self.process is not None and self.process.poll() is None:
+                self.stop()
             self._wipe()
             shutil.rmtree(self.folder)
 
@@ -139,6 +141,8 @@ class Deployment(Serving):
         gone: Callable[[], bool] = lambda: not list(compute.servers(tags=f"coffret:{self.name}"))  # noqa: E731
         eventually(gone, SECONDS, 0.5)
         for volume in storage.volumes(properties=json.dumps({"coffret_deployment": self.name})):
+            for attachment in storage.attachments(volume_id=volume.id):
+                storage.delete_attachment(attachment)
             storage.delete_volume(volume)
         for group in compute.server_groups():
             if self.name in group.name:

@@ -1,6 +1,7 @@
 """What a cloud has to offer: its images and flavors; and whether it can be used at all."""
 
 import dataclasses
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -73,11 +74,10 @@ def test_an_image_is_found_by_id_or_is_the_newest_active_one_with_all_tags(
     images: Images, spec: ServerSpec, register: Callable[..., str], cloud_connection: Connection
 ) -> None:
     tag = f"coffret-test-{uuid.uuid4().hex[:8]}"
-    older, newer, _one_tag_less = (
-        register(tags=[tag, "postgresql"]),
-        register(tags=[tag, "postgresql"]),
-        register(tags=[tag]),
-    )
+    older = register(tags=[tag, "postgresql"])
+    time.sleep(1.1)  # Glance counts in seconds
+    newer = register(tags=[tag, "postgresql"])
+    register(tags=[tag])
     by_tags = dataclasses.replace(spec, image_tags=[tag, "postgresql"])
     assert images.resolve(dataclasses.replace(spec, image=older)) == older
     images.validate(by_tags)

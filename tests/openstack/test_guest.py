@@ -207,7 +207,7 @@ def test_the_agent_came_in_by_its_certificate_authority(guests: Guests) -> None:
 
 def test_a_changed_parameter_is_applied_inside(guests: Guests, example: Example) -> None:
     example.apply('resource "coffret_configuration_group" "orders" { parameters = { work_mem = "16384" } }')
-    assert ask(guests, "SHOW work_mem") == "16MB"
+    eventually(lambda: ask(guests, "SHOW work_mem") == "16MB", 60, 1)
 
 
 def test_a_larger_volume_is_a_larger_filesystem(guests: Guests, example: Example) -> None:

@@ -4,6 +4,7 @@ So no agent ever reports, and the tests wait for the condition CloudReady.
 """
 
 import contextlib
+import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -338,6 +339,34 @@ def test_without_a_valid_host_it_is_said_and_goes_on_once_there_is_one(
     assert coffret.server(instance["id"]).flavor.original_name == "db.tiny"
     assert len(coffret.volumes(instance["id"])) == len(coffret.ports(instance["id"])) == 1
     coffret.remove("large")
+
+
+def reserve(coffret: Deployment, volume_id: str) -> None:
+    """Leave the volume as Nova does when its API is stopped in the middle of making a server."""
+    storage = coffret.connection.block_storage
+    storage.post(
+        "/attachments",
+        json={"attachment": {"volume_uuid": volume_id, "instance_uuid": str(uuid.uuid4())}},
+        microversion="3.54",
+    )
+    eventually(lambda: storage.get_volume(volume_id).status == "reserved", SECONDS, 0.5)
+
+
+def test_a_volume_that_nova_forgot_to_let_go_of_is_freed(
+    coffret: Deployment, make: Callable[..., dict[str, Any]]
+) -> None:
+    instance = make("forgotten")
+    volume = coffret.volume(instance["id"])
+    delete_server(coffret, instance["id"])
+    eventually(lambda: coffret.volume(instance["id"]).status == "available", SECONDS, 0.5)
+    reserve(coffret, volume.id)
+    coffret.look_again("forgotten")
+    eventually(lambda: coffret.servers(instance["id"]), SECONDS, 0.5)
+    coffret.has_cloud_objects("forgotten")
+    assert [item["id"] for item in coffret.server(instance["id"]).attached_volumes] == [volume.id]
+    delete_server(coffret, instance["id"])
+    eventually(lambda: coffret.volume(instance["id"]).status == "available", SECONDS, 0.5)
+    reserve(coffret, volume.id)
 
 
 @contextlib.contextmanager

@@ -167,6 +167,22 @@ def test_a_volume_that_cinder_never_gets_done_with_is_said(
         volumes.ensure(SPEC, known=None)
 
 
+def test_a_volume_in_error_that_once_lived_is_kept_though_no_row_knows_it(
+    cloud: Cloud, volumes: Volumes
+) -> None:
+    """A state database restored from an old copy may not."""
+    lived = VOLUME | {
+        "status": "error",
+        "created_at": "2026-01-02T03:04:05.000000",
+        "updated_at": "2026-01-03T03:04:05.000000",
+    }
+    cloud.mock.get(LIST, json={"volumes": [lived]})
+    cloud.mock.get(f"{CINDER}/v3/messages", json={"messages": []})
+    with pytest.raises(CloudError, match="The data may be whole"):
+        volumes.ensure(SPEC, known=None)
+    assert not [each for each in cloud.mock.request_history if each.method == "DELETE"]
+
+
 def test_a_service_that_stays_away_is_named(cloud: Cloud, volumes: Volumes) -> None:
     cloud.mock.get(LIST, status_code=503, text="no backend")
     with pytest.raises(CloudError, match=r"^Cinder says: "):

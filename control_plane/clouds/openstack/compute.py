@@ -3,10 +3,12 @@
 Every step raises CloudPending, so a reconcile goes on with the next one when Nova is done with it.
 """
 
+import contextlib
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from openstack import exceptions as sdk
 from openstack.compute.v2.server import Server as NovaServer
 
 from control_plane.clouds.base import (
@@ -25,6 +27,7 @@ from control_plane.clouds.openstack.connection import OpenStack
 from control_plane.clouds.openstack.errors import asks
 from control_plane.clouds.openstack.flavors import Flavors
 from control_plane.clouds.openstack.images import Images
+from control_plane.clouds.openstack.reservations import release
 from control_plane.clouds.openstack.server_groups import ServerGroups
 from control_plane.clouds.openstack.server_steps import Steps
 from control_plane.clouds.openstack.user_data import user_data
@@ -117,8 +120,8 @@ class Compute:
         self._found.pop(instance_id, None)
         if server is None:
             return
-        if server.task_state == "deleting":
-            raise CloudPending("the cloud is deleting the server", 1)
+        if states.busy(server) == states.DELETING:
+            raise CloudPending(f"the cloud is {states.DELETING}", 1)
         if server.status == "ACTIVE":
             if server.task_state is None:
                 self.cloud.compute.stop_server(server)
@@ -128,7 +131,7 @@ class Compute:
         if group_id := server.metadata.get(GROUP):
             self.groups.leave(group_id, server.id)
         self._remove(server)
-        raise CloudPending("the cloud is deleting the server", 1)
+        raise CloudPending(f"the cloud is {states.DELETING}", 1)
 
     @asks("Nova")
     def _look(self, instance_id: str) -> NovaServer | None:
@@ -144,13 +147,14 @@ class Compute:
                     f"Two servers, {first.id} and {other.id}, are this instance's and have volumes. Detach"
                     " or delete one of them."
                 )
-            if other.task_state != "deleting":
+            if states.busy(other) != states.DELETING:
                 self._remove(other)
         return first
 
     def _remove(self, server: NovaServer) -> None:
         """Delete it now, where Nova keeps deleted servers for a while too: they would keep the volume."""
-        self.cloud.compute.delete_server(server, force=True)
+        with contextlib.suppress(sdk.NotFoundException):
+            self.cloud.compute.delete_server(server, force=True)
 
     def _create(self, spec: ServerSpec, volume: Volume, port: Port, bootstrap: Bootstrap) -> None:
         flavor, image = self.flavors.find(spec.flavor), self.images.resolve(spec)
@@ -185,7 +189,14 @@ class Compute:
             wanted["availability_zone"] = zone
         if group_id:
             wanted["scheduler_hints"] = {"group": group_id}
-        self.cloud.compute.create_server(**wanted)
+        try:
+            self.cloud.compute.create_server(**wanted)
+        except sdk.BadRequestException:
+            if release(self.cloud, volume.id):  # of this attempt or an earlier one
+                raise CloudPending("making the server once more: its volume was not free", 1) from None
+            if group_id and not self.groups.exists(group_id):  # its last other member has just left
+                raise CloudPending("making the server group anew", 0) from None
+            raise
 
     def _metadata(self, spec: ServerSpec, group_id: str | None) -> dict[str, str]:
         metadata = {

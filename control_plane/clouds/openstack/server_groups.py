@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from openstack import exceptions as sdk
+from openstack.compute.v2.server_group import ServerGroup
 
 from control_plane.clouds.base import CloudRefusal, ServerSpec
 from control_plane.clouds.openstack.connection import OpenStack
@@ -41,12 +42,19 @@ class ServerGroups:
     @asks("Nova")
     def leave(self, group_id: str, server_id: str) -> None:
         """Remove the group if the server is the last in it. It is called before the server goes."""
-        try:
-            group = self.cloud.compute.get_server_group(group_id)
-        except sdk.NotFoundException:
-            return
-        if set(group.member_ids) <= {server_id}:
+        group = self._get(group_id)
+        if group is not None and set(group.member_ids) <= {server_id}:
             self.cloud.compute.delete_server_group(group_id)
+
+    @asks("Nova")
+    def exists(self, group_id: str) -> bool:
+        return self._get(group_id) is not None
+
+    def _get(self, group_id: str) -> ServerGroup | None:
+        try:
+            return self.cloud.compute.get_server_group(group_id)
+        except sdk.NotFoundException:
+            return None
 
     def _name(self, project_id: str, wanted: dict[str, str]) -> str:
         """That of the group on the cloud: the name asked for is the project's own."""

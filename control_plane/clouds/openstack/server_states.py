@@ -8,6 +8,7 @@ from control_plane.clouds.base import CloudError
 from control_plane.clouds.openstack.connection import OpenStack
 from control_plane.clouds.openstack.errors import sentence
 
+DELETING = "deleting the server"
 _BY_OPERATOR = {
     "PAUSED": "paused",
     "SUSPENDED": "suspended",
@@ -27,7 +28,7 @@ _DOING = {
     "resize_confirming": "completing the server's resize",
     "powering-off": "stopping the server",
     "powering-on": "starting the server",
-    "deleting": "deleting the server",
+    "deleting": DELETING,
     "rebooting_hard": "rebooting the server",
     "reboot_pending_hard": "rebooting the server",
     "reboot_started_hard": "rebooting the server",
@@ -39,6 +40,8 @@ def busy(server: Server) -> str:
     """What Nova does to it, as the end of a sentence; empty: nothing."""
     if server.status == "BUILD":
         return "building the server"
+    if server.status in ("DELETED", "SOFT_DELETED"):  # it stays in Nova's list for a moment
+        return DELETING
     task = server.task_state
     return _DOING.get(task, f"at work on the server ({task})") if task else ""
 

@@ -18,6 +18,7 @@ from control_plane.clouds.base import CloudError, CloudPending, CloudRefusal, Se
 from control_plane.clouds.openstack.cached import Cached
 from control_plane.clouds.openstack.connection import OpenStack
 from control_plane.clouds.openstack.errors import asks, reason
+from control_plane.clouds.openstack.reservations import release
 from control_plane.errors import nearest
 
 DEPLOYMENT, INSTANCE, PROJECT, OFFLINE = (
@@ -90,6 +91,8 @@ class Volumes:
         """Raises CloudPending while they go, and CloudError while something holds them."""
         volumes = self._all(instance_id)
         for volume in volumes:
+            if volume.status == "reserved" and release(self.cloud, volume.id):
+                raise CloudPending("freeing the volume of a server that was never made", 1)
             if volume.status in _ATTACHED:
                 raise CloudError(f"The volume {volume.id} is {volume.status}{_server_of(volume)}.")
             if volume.status in _DELETABLE:
@@ -160,7 +163,7 @@ class Volumes:
     def _see_that_it_is_well(self, volume: CinderVolume, known: str | None) -> None:
         """Raises CloudError or CloudPending unless it can be used or is being made."""
         status = volume.status
-        if status == "error" and known is None and not volume.attachments:
+        if status == "error" and known is None and not volume.attachments and _never_lived(volume):
             why = self._why(volume)
             self.cloud.block_storage.delete_volume(volume)
             raise CloudError(f"Cinder could not make the volume{why} It is made anew until there is one.")
@@ -281,6 +284,12 @@ def _see_that_it_moves(volume: CinderVolume) -> None:
             f"Cinder has the volume {volume.id} in status {volume.status} since {since:%Y-%m-%d %H:%M} UTC."
             " It goes on when that ends; the operator may find why in Cinder's log."
         )
+
+
+def _never_lived(volume: CinderVolume) -> bool:
+    """Whether all that ever happened to it happened as it was made; a restored row may not know it."""
+    made = datetime.fromisoformat(volume.created_at)
+    return datetime.fromisoformat(volume.updated_at or volume.created_at) - made < TWIN_AGE
 
 
 def _is_twin(volume: CinderVolume, chosen: CinderVolume) -> bool:
