@@ -14,8 +14,8 @@ from typing import Any
 from openstack.connection import Connection
 
 PATIENCE = 600
-POLL = 1.0
-"""Seconds between two looks at what the cloud is at; openstacksdk's own is 2."""
+POLL = 2
+"""Seconds between two looks at what the cloud is at: openstacksdk's own."""
 USER_DATA = base64.b64encode(b"#cloud-config\n" + b"# what a guest agent is told\n" * 100).decode()
 
 
