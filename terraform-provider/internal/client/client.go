@@ -100,6 +100,11 @@ func (c *Client) Create(ctx context.Context, path string, body Object) (Object, 
 	return c.do(ctx, http.MethodPut, path, body, http.Header{"If-None-Match": {"*"}})
 }
 
+// Adopt makes a resource of what the engine has under this name, and returns it.
+func (c *Client) Adopt(ctx context.Context, path string, body Object) (Object, error) {
+	return c.do(ctx, http.MethodPut, path, body, nil)
+}
+
 // Delete starts deleting a resource. It returns nil when there is none any more.
 func (c *Client) Delete(ctx context.Context, path string) (Object, error) {
 	answer, err := c.do(ctx, http.MethodDelete, path, nil, nil)

@@ -42,7 +42,7 @@ func instanceIn(phase, message string) map[string]any {
 		"datastore": "postgresql", "version": nil, "flavor": "db.small",
 		"volume": map[string]any{"size": 1, "type": nil}, "network": nil,
 		"access":            map[string]any{"is_public": false, "allowed_cidrs": nil},
-		"availability_zone": nil, "configuration_group": nil, "restart_policy": "manual",
+		"availability_zone": nil, "configuration_group": nil, "restart_policy": "manual", "rebuild_policy": "automatic",
 		"deletion_protection": false, "labels": map[string]any{},
 		"status": map[string]any{
 			"phase": phase, "ready": phase == "ACTIVE", "message": message, "endpoints": []any{},
@@ -87,11 +87,16 @@ type server struct {
 
 func serve(t *testing.T, c *controlPlane) server {
 	t.Helper()
+	return serveBlock(t, c, nil)
+}
+
+func serveBlock(t *testing.T, c *controlPlane, block map[string]any) server {
+	t.Helper()
 	web := httptest.NewServer(c)
 	t.Cleanup(web.Close)
 	t.Setenv("COFFRET_ENDPOINT", web.URL)
 	t.Setenv("COFFRET_TOKEN", "cfrt_a.token")
-	s, answer := configured(t, nil, nil)
+	s, answer := configured(t, block, nil)
 	if len(answer.Diagnostics) != 0 {
 		t.Fatal(said(answer.Diagnostics, tfprotov6.DiagnosticSeverityError))
 	}
@@ -298,6 +303,30 @@ func TestATakenNameIsAnErrorUnlessOurOwnLostAttemptTookIt(t *testing.T) {
 				t.Error("a resource of somebody else's is in the state")
 			}
 		})
+	}
+}
+
+func TestWhatIsInNobodysCareIsTakenOverWhereAdoptSaysSo(t *testing.T) {
+	refuse := sends(412, map[string]any{"code": "precondition_failed", "detail": "The engine has one."})
+	for _, adopt := range []bool{false, true} {
+		c := &controlPlane{get: sends(200, instanceIn("ACTIVE", ""))}
+		c.put = func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("If-None-Match") == "*" {
+				refuse(w, r)
+			} else {
+				sends(200, instanceIn("ACTIVE", ""))(w, r)
+			}
+		}
+		state, diagnostics := serveBlock(t, c, map[string]any{"adopt": adopt}).create("1m")
+		if !adopt {
+			has(t, said(diagnostics, tfprotov6.DiagnosticSeverityError), "nobody manages here", "`adopt = true`")
+			if state != nil {
+				t.Error("a resource of nobody's is in the state")
+			}
+			continue
+		}
+		has(t, said(diagnostics, tfprotov6.DiagnosticSeverityWarning), "was there already", "the-id")
+		isText(t, state["id"], "the-id")
 	}
 }
 

@@ -12,6 +12,8 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework-validators/stringvalidator"
 	"github.com/hashicorp/terraform-plugin-framework/datasource"
 	"github.com/hashicorp/terraform-plugin-framework/diag"
+	"github.com/hashicorp/terraform-plugin-framework/function"
+	"github.com/hashicorp/terraform-plugin-framework/list"
 	"github.com/hashicorp/terraform-plugin-framework/path"
 	"github.com/hashicorp/terraform-plugin-framework/provider"
 	"github.com/hashicorp/terraform-plugin-framework/provider/schema"
@@ -19,14 +21,21 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/schema/validator"
 	"github.com/hashicorp/terraform-plugin-framework/tfsdk"
 	"github.com/hashicorp/terraform-plugin-framework/types"
+	"github.com/hashicorp/terraform-plugin-go/tftypes"
 
 	"github.com/coffret/terraform-provider-coffret/internal/client"
+	"github.com/coffret/terraform-provider-coffret/internal/functions"
 	"github.com/coffret/terraform-provider-coffret/internal/login"
+	"github.com/coffret/terraform-provider-coffret/internal/runtime"
 )
 
 type coffret struct{ version string }
 
-var _ provider.ProviderWithValidateConfig = &coffret{}
+var (
+	_ provider.ProviderWithValidateConfig = &coffret{}
+	_ provider.ProviderWithFunctions      = &coffret{}
+	_ provider.ProviderWithListResources  = &coffret{}
+)
 
 // New returns a function that makes the provider, as the plugin server wants it.
 func New(version string) func() provider.Provider {
@@ -89,6 +98,19 @@ func (p *coffret) Schema(_ context.Context, _ provider.SchemaRequest, resp *prov
 		}
 		attributes[argument.name] = attribute
 	}
+	attributes["adopt"] = schema.BoolAttribute{
+		Optional: true,
+		MarkdownDescription: "Whether a create may take over what is there already under that name. It does so where" +
+			" all that can be read is as the configuration says, and sends the password of a user. What is in the" +
+			" engine but in nobody's care is taken over as it is and made what the configuration says. Where it is" +
+			" not set: `false`, and a taken name is an error.",
+	}
+	attributes["default_labels"] = schema.MapAttribute{
+		Optional:    true,
+		ElementType: types.StringType,
+		MarkdownDescription: "Labels for all resources that have labels, under their own: a resource's label of the" +
+			" same name counts more, and one that is null takes the default away.",
+	}
 	resp.Schema = schema.Schema{
 		MarkdownDescription: "Databases as a service for OpenStack, by a Coffret control plane.",
 		Attributes:          attributes,
@@ -115,6 +137,8 @@ func (p *coffret) Configure(
 	if resp.Diagnostics.HasError() {
 		return
 	}
+	var block map[string]tftypes.Value
+	_ = req.Config.Raw.As(&block) // fails for what is no object, and a block is one
 	if len(unknown) > 0 {
 		if req.ClientCapabilities.DeferralAllowed {
 			resp.Deferred = &provider.Deferred{Reason: provider.DeferredReasonProviderConfigUnknown}
@@ -124,7 +148,8 @@ func (p *coffret) Configure(
 		made := client.Unusable(fmt.Errorf("the provider block has values that are known only after apply: %s."+
 			" Resources that exist already cannot be read until then; apply what the values come from first (by"+
 			" -target), or set them to what is known at plan time", strings.Join(unknown, ", ")))
-		resp.ResourceData, resp.DataSourceData = made, made
+		settings := runtime.NewSettings(made, block)
+		resp.ResourceData, resp.ListResourceData, resp.DataSourceData = settings, settings, made
 		return
 	}
 	agent := fmt.Sprintf("terraform-provider-coffret/%s terraform/%s", p.version, req.TerraformVersion)
@@ -133,7 +158,8 @@ func (p *coffret) Configure(
 		report(&resp.Diagnostics, err)
 		return
 	}
-	resp.ResourceData, resp.DataSourceData = made, made
+	settings := runtime.NewSettings(made, block)
+	resp.ResourceData, resp.ListResourceData, resp.DataSourceData = settings, settings, made
 }
 
 // read returns the arguments that are set, and the names of those whose values are not known yet.
@@ -173,3 +199,14 @@ func report(diags *diag.Diagnostics, err error) {
 func (p *coffret) Resources(context.Context) []func() resource.Resource { return resources }
 
 func (p *coffret) DataSources(context.Context) []func() datasource.DataSource { return dataSources }
+
+// ListResources are all resources: each of them lists those that are like it.
+func (p *coffret) ListResources(context.Context) []func() list.ListResource {
+	var lists []func() list.ListResource
+	for _, make := range resources {
+		lists = append(lists, func() list.ListResource { return make().(list.ListResource) })
+	}
+	return lists
+}
+
+func (p *coffret) Functions(context.Context) []func() function.Function { return functions.All() }

@@ -18,23 +18,32 @@ type nameTaken struct {
 	facts   *Facts
 	plan    values
 	problem *client.Problem
+	// differing are the attributes that kept it from being taken over; none when nobody asked for that.
+	differing []string
 }
 
 func (n *nameTaken) Error() string {
+	name := text(n.plan[n.facts.Key])
 	if n.problem.ID == "" { // in the engine, but in nobody's care
-		return sentence(n.problem) + n.problem.Origin()
+		return fmt.Sprintf("The engine has a %s %q that nobody manages here. Choose another name, or take it over by"+
+			" `adopt = true` in the provider block.%s", n.facts.title(), name, n.problem.Origin())
 	}
-	return fmt.Sprintf("The name %q is taken by the %s with the id %s. Choose another name, or take over"+
+	differing := ""
+	if len(n.differing) > 0 {
+		differing = fmt.Sprintf(" It was not taken over, since it is not as the configuration says: %s differs.",
+			strings.Join(n.differing, ", "))
+	}
+	return fmt.Sprintf("The name %q is taken by the %s with the id %s.%s Choose another name, or take over"+
 		" the existing one by adding this to the configuration (NAME being the resource's name there):\n\n"+
 		"import {\n  to = coffret_%s.NAME\n  id = %q\n}%s",
-		text(n.plan[n.facts.Key]), n.facts.title(), n.problem.ID,
+		name, n.facts.title(), n.problem.ID, differing,
 		n.facts.Type, n.facts.importID(n.plan), n.problem.Origin())
 }
 
 // importID is how a resource is named for import: its name after its parents'.
 func (f *Facts) importID(attributes values) string {
 	var parts []string
-	for _, name := range append(append([]string{}, f.Parents...), f.Key) {
+	for _, name := range f.names() {
 		parts = append(parts, text(attributes[name]))
 	}
 	return strings.Join(parts, "/")

@@ -32,6 +32,8 @@ type Facts struct {
 	// list there that has this resource; empty when the API has no such thing.
 	Around string
 	Among  string
+	// Filters are those of the list that has resources like this.
+	Filters []Filter
 }
 
 // Field ties an attribute to its place in the API's JSON.
@@ -43,6 +45,10 @@ type Field struct {
 	Sent bool
 	// Object: the value has attributes of its own.
 	Object bool
+	// Stable: the value is the server's and stays as it is once there is one.
+	Stable bool
+	// Whole is the attribute that has, and sends, this value together with the provider block's defaults.
+	Whole string
 	// SecretOf is, for a write-only attribute, the attribute whose change makes it be sent.
 	SecretOf string
 }
@@ -54,10 +60,16 @@ func (f *Facts) title() string { return strings.ReplaceAll(f.Type, "_", " ") }
 
 // at fills the names in braces with the attributes.
 func (f *Facts) at(path string, attributes values) string {
-	for _, name := range append(append([]string{}, f.Parents...), f.Key) {
+	for _, name := range f.names() {
 		path = strings.ReplaceAll(path, "{"+name+"}", url.PathEscape(text(attributes[name])))
 	}
 	return path
+}
+
+// listPath is the path of the list that the resource is in.
+func (f *Facts) listPath(attributes values) string {
+	path, _, _ := strings.Cut(f.Path, "/{"+f.Key+"}")
+	return f.at(path, attributes)
 }
 
 // byName is the path of the resource that has the attributes' name.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/hashicorp/terraform-plugin-framework/path"
 	"github.com/hashicorp/terraform-plugin-framework/resource"
+	"github.com/hashicorp/terraform-plugin-go/tftypes"
 
 	"github.com/coffret/terraform-provider-coffret/internal/client"
 )
@@ -20,6 +21,10 @@ func (r *Resource) ModifyPlan(
 		return
 	}
 	plan, config, prior := attributesOf(req.Plan.Raw), attributesOf(req.Config.Raw), attributesOf(req.State.Raw)
+	if r.planLabels(plan, prior) && !req.State.Raw.IsNull() {
+		r.forget(plan)
+	}
+	resp.Plan.Raw = tftypes.NewValue(r.kind(ctx), plan)
 	for _, field := range r.facts.Fields {
 		if field.SecretOf == "" || !config[field.Attr].IsNull() {
 			continue
@@ -53,31 +58,14 @@ func (r *Resource) isElsewhere(ctx context.Context, plan, prior values) bool {
 	for _, parent := range r.facts.Parents {
 		here[parent] = plan[parent]
 	}
-	if r.client == nil {
+	if r.settings.client == nil {
 		return false
 	}
-	_, err := r.client.Get(ctx, r.facts.byID(here))
+	_, err := r.settings.client.Get(ctx, r.facts.byID(here))
 	if !client.IsNotFound(err) {
 		return false
 	}
-	around, _, _ := strings.Cut(r.facts.Path, "/{"+r.facts.Key+"}")
-	around = around[:strings.LastIndex(around, "/")]
-	_, err = r.client.Get(ctx, r.facts.at(around, here))
+	siblings := r.facts.listPath(here)
+	_, err = r.settings.client.Get(ctx, siblings[:strings.LastIndex(siblings, "/")])
 	return err == nil
-}
-
-// ImportState takes the name, after its parents' names: `orders-db/orders`.
-func (r *Resource) ImportState(
-	ctx context.Context, req resource.ImportStateRequest, resp *resource.ImportStateResponse,
-) {
-	names := append(append([]string{}, r.facts.Parents...), r.facts.Key)
-	parts := strings.SplitN(req.ID, "/", len(names))
-	for i, name := range names {
-		if len(parts) != len(names) || parts[i] == "" {
-			resp.Diagnostics.AddError("The import ID has another shape",
-				fmt.Sprintf("A %s is imported as %q; %q is not that.", r.facts.title(), strings.Join(names, "/"), req.ID))
-			return
-		}
-		resp.Diagnostics.Append(resp.State.SetAttribute(ctx, path.Root(name), parts[i])...)
-	}
 }

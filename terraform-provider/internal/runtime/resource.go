@@ -1,7 +1,6 @@
 package runtime
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -20,15 +19,32 @@ import (
 
 // Resource is any resource of the provider: generated facts and schema, and the behaviour below.
 type Resource struct {
-	facts  Facts
-	schema schema.Schema
+	facts    Facts
+	schema   schema.Schema
+	settings Settings
+}
+
+// Settings are what the provider block says to every resource.
+type Settings struct {
 	client *client.Client
+	// defaultLabels is a map of strings; it may be null or unknown, and so may its elements.
+	defaultLabels tftypes.Value
+	// adopt: a create takes over what is there already, if it is as it is wanted.
+	adopt bool
+}
+
+// NewSettings returns the settings of a configured provider, whose block has these attributes.
+func NewSettings(client *client.Client, block map[string]tftypes.Value) Settings {
+	adopt, _ := toJSON(block["adopt"])
+	return Settings{client, block["default_labels"], adopt == true}
 }
 
 var (
 	_ resource.ResourceWithConfigure   = &Resource{}
+	_ resource.ResourceWithIdentity    = &Resource{}
 	_ resource.ResourceWithImportState = &Resource{}
 	_ resource.ResourceWithModifyPlan  = &Resource{}
+	_ resource.ResourceWithMoveState   = &Resource{}
 )
 
 // NewResource ties facts and schema together and adds the timeouts block.
@@ -53,6 +69,7 @@ func (r *Resource) Metadata(
 	_ context.Context, req resource.MetadataRequest, resp *resource.MetadataResponse,
 ) {
 	resp.TypeName = req.ProviderTypeName + "_" + r.facts.Type
+	resp.ResourceBehavior.MutableIdentity = true // names can be changed
 }
 
 func (r *Resource) Schema(_ context.Context, _ resource.SchemaRequest, resp *resource.SchemaResponse) {
@@ -63,7 +80,7 @@ func (r *Resource) Configure(
 	_ context.Context, req resource.ConfigureRequest, _ *resource.ConfigureResponse,
 ) {
 	// Nil while Terraform validates: the provider is not configured then.
-	r.client, _ = req.ProviderData.(*client.Client)
+	r.settings, _ = req.ProviderData.(Settings)
 }
 
 func (r *Resource) Create(
@@ -77,16 +94,16 @@ func (r *Resource) Create(
 		r.report(&resp.Diagnostics, "create", err)
 		return
 	}
-	document, err := r.client.Create(ctx, r.facts.byName(plan), body)
+	document, err := r.settings.client.Create(ctx, r.facts.byName(plan), body)
 	if problem := client.AsProblem(err); problem != nil && problem.Status == http.StatusPreconditionFailed {
-		document, err = r.taken(ctx, problem, plan, body)
+		document, err = r.taken(ctx, problem, plan, body, &resp.Diagnostics)
 	}
 	if err != nil {
 		r.report(&resp.Diagnostics, "create", err)
 		return
 	}
 	// Saved before the waiting: whatever happens from here on, Terraform knows what it has made.
-	w := written{&resp.State, resp.Private.SetKey, &resp.Diagnostics}
+	w := written{&resp.State, resp.Identity, resp.Private.SetKey, &resp.Diagnostics}
 	made := r.save(ctx, document, plan, w)
 	if resp.Diagnostics.HasError() {
 		return
@@ -96,9 +113,11 @@ func (r *Resource) Create(
 
 func (r *Resource) Read(ctx context.Context, req resource.ReadRequest, resp *resource.ReadResponse) {
 	prior := attributesOf(req.State.Raw)
+	r.identify(ctx, resp.Identity, prior) // even where it turns out to be gone, the framework wants one
 	document, err := r.read(ctx, prior)
 	if client.IsNotFound(err) {
-		if text(prior["id"]) == "" {
+		moved, _ := req.Private.GetKey(ctx, movedKey)
+		if text(prior["id"]) == "" && moved == nil {
 			r.report(&resp.Diagnostics, "import", err)
 			return
 		}
@@ -118,15 +137,17 @@ func (r *Resource) Read(ctx context.Context, req resource.ReadRequest, resp *res
 	remembered, diags := req.Private.GetKey(ctx, spellingsKey)
 	resp.Diagnostics.Append(diags...)
 	r.facts.keep(made, prior, remembered, document)
+	r.ownLabels(made, prior)
 	resp.State.Raw = tftypes.NewValue(kind, made)
+	r.identify(ctx, resp.Identity, made)
 }
 
 func (r *Resource) read(ctx context.Context, prior values) (client.Object, error) {
 	here, id := r.facts.byID(prior), text(prior["id"])
 	if r.facts.Around == "" || id == "" {
-		return r.client.Get(ctx, here)
+		return r.settings.client.Get(ctx, here)
 	}
-	return r.client.GetInside(ctx, here, r.facts.at(r.facts.Around, prior), r.facts.Among, id)
+	return r.settings.client.GetInside(ctx, here, r.facts.at(r.facts.Around, prior), r.facts.Among, id)
 }
 
 func (r *Resource) Update(
@@ -145,7 +166,7 @@ func (r *Resource) Update(
 		here[name] = value
 	}
 	here["id"] = prior["id"]
-	document, err := r.client.Replace(ctx, r.facts.byID(here), body)
+	document, err := r.settings.client.Replace(ctx, r.facts.byID(here), body)
 	if problem := client.AsProblem(err); problem != nil && problem.Status == http.StatusPreconditionFailed {
 		err = fmt.Errorf("there is no such %s any more: it was deleted since the plan was made, or what it is"+
 			" inside of has become another one. Plan again.%s", r.facts.title(), problem.Origin())
@@ -154,7 +175,7 @@ func (r *Resource) Update(
 		r.report(&resp.Diagnostics, "update", err)
 		return
 	}
-	w := written{&resp.State, resp.Private.SetKey, &resp.Diagnostics}
+	w := written{&resp.State, resp.Identity, resp.Private.SetKey, &resp.Diagnostics}
 	made := r.save(ctx, document, plan, w)
 	if resp.Diagnostics.HasError() {
 		return
@@ -168,7 +189,7 @@ func (r *Resource) Delete(
 	ctx, cancel := r.within(ctx, req.State, timeouts.Value.Delete, &resp.Diagnostics)
 	defer cancel()
 	here := r.facts.byID(attributesOf(req.State.Raw))
-	document, err := r.client.Delete(ctx, here)
+	document, err := r.settings.client.Delete(ctx, here)
 	if err == nil && document != nil {
 		err = r.waitUntilGone(ctx, here, document)
 	}
@@ -177,51 +198,12 @@ func (r *Resource) Delete(
 	}
 }
 
-// taken answers a create whose name is taken: with the resource when it is the one that an earlier,
-// unanswered attempt of this create has made, else with an error that says how to import it.
-func (r *Resource) taken(
-	ctx context.Context, problem *client.Problem, plan values, body client.Object,
-) (client.Object, error) {
-	if problem.Unsure {
-		document, err := r.client.Get(ctx, r.facts.byName(plan))
-		if err != nil {
-			return nil, err
-		}
-		if generation, _ := document["generation"].(json.Number); generation == "1" && asked(document, body) {
-			return document, nil
-		}
-	}
-	return nil, &nameTaken{facts: &r.facts, plan: plan, problem: problem}
-}
-
-// asked says whether the document is what a create with this body makes.
-func asked(document, body client.Object) bool {
-	for name, wanted := range body {
-		answered, shown := document[name]
-		inner, isObject := wanted.(client.Object)
-		found, isObjectToo := answered.(client.Object)
-		switch {
-		case !shown: // write-only
-		case isObject && isObjectToo:
-			if !asked(found, inner) {
-				return false
-			}
-		default:
-			one, errOne := json.Marshal(answered)
-			other, errOther := json.Marshal(wanted)
-			if errOne != nil || errOther != nil || !bytes.Equal(one, other) {
-				return false
-			}
-		}
-	}
-	return true
-}
-
 // written is where a write puts what it knows.
 type written struct {
-	state   *tfsdk.State
-	private func(context.Context, string, []byte) diag.Diagnostics
-	diags   *diag.Diagnostics
+	state    *tfsdk.State
+	identity *tfsdk.ResourceIdentity
+	private  func(context.Context, string, []byte) diag.Diagnostics
+	diags    *diag.Diagnostics
 }
 
 // save puts the document into the state; it returns the attributes.
@@ -241,6 +223,7 @@ func (r *Resource) save(ctx context.Context, document client.Object, plan values
 		return nil
 	}
 	w.state.Raw = tftypes.NewValue(kind, made)
+	r.identify(ctx, w.identity, made)
 	w.diags.Append(w.private(ctx, spellingsKey, remembered)...)
 	return made
 }

@@ -3,6 +3,7 @@ package runtime
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/big"
 
 	"github.com/hashicorp/terraform-plugin-go/tftypes"
@@ -181,11 +182,11 @@ func dig(document client.Object, path []string) any {
 	return value
 }
 
-// attributesOf opens the object of a plan, a state or a configuration; empty when it is null.
+// attributesOf opens the object of a plan, a state or a configuration, or a map; empty when it is null or unknown.
 func attributesOf(raw tftypes.Value) values {
 	attributes := values{}
 	if !raw.IsNull() && raw.IsKnown() {
-		_ = raw.As(&attributes) // fails for what is no object, and a resource's raw value is one
+		_ = raw.As(&attributes) // fails for what is neither
 	}
-	return attributes
+	return maps.Clone(attributes) // As returns the value's own
 }

@@ -55,7 +55,7 @@ func (r *Resource) waitUntilReady(
 		if !pause(ctx) {
 			return document, ctx.Err()
 		}
-		newer, err := r.client.Get(ctx, r.facts.byID(attributes)+parked)
+		newer, err := r.settings.client.Get(ctx, r.facts.byID(attributes)+parked)
 		switch {
 		case err == nil:
 			document = newer
@@ -71,7 +71,7 @@ func (r *Resource) waitUntilReady(
 func (r *Resource) waitUntilGone(ctx context.Context, path string, document client.Object) error {
 	pause := pauses()
 	for pause(ctx) {
-		newer, err := r.client.Get(ctx, path+parked)
+		newer, err := r.settings.client.Get(ctx, path+parked)
 		if client.IsNotFound(err) {
 			return nil
 		}
@@ -115,7 +115,7 @@ func (r *Resource) newestEvents(ctx context.Context, attributes values) []string
 		return nil
 	}
 	instance := url.QueryEscape(text(attributes[r.facts.EventsOf]))
-	events, err := r.client.List(ctx, "/v1/events?limit=1000&instance="+instance)
+	events, err := r.settings.client.List(ctx, "/v1/events?limit=1000&instance="+instance)
 	if err != nil {
 		return nil
 	}

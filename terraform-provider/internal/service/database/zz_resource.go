@@ -29,9 +29,9 @@ func NewResource() resource.Resource {
 		Around:   "/v1/instances/{instance}?include=databases,users",
 		Among:    "databases",
 		Fields: []runtime.Field{
-			{Attr: "id", JSON: []string{"id"}},
+			{Attr: "id", JSON: []string{"id"}, Stable: true},
 			{Attr: "generation", JSON: []string{"generation"}},
-			{Attr: "created_at", JSON: []string{"created_at"}},
+			{Attr: "created_at", JSON: []string{"created_at"}, Stable: true},
 			{Attr: "name", JSON: []string{"name"}},
 			{Attr: "character_set", JSON: []string{"character_set"}, Sent: true},
 			{Attr: "collation", JSON: []string{"collation"}, Sent: true},
@@ -40,7 +40,7 @@ func NewResource() resource.Resource {
 			{Attr: "ready", JSON: []string{"status", "ready"}},
 			{Attr: "message", JSON: []string{"status", "message"}},
 			{Attr: "managed", JSON: []string{"status", "managed"}},
-			{Attr: "uri", JSON: []string{"status", "uri"}},
+			{Attr: "uri", JSON: []string{"status", "uri"}, Stable: true},
 		},
 	}, schema.Schema{
 		MarkdownDescription: "A database inside an instance: what applications connect to. Destroying it drops it with all that is in it.",

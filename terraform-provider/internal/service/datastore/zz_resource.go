@@ -26,9 +26,9 @@ func NewResource() resource.Resource {
 		Key:     "name",
 		Timeout: 2 * time.Minute,
 		Fields: []runtime.Field{
-			{Attr: "id", JSON: []string{"id"}},
+			{Attr: "id", JSON: []string{"id"}, Stable: true},
 			{Attr: "generation", JSON: []string{"generation"}},
-			{Attr: "created_at", JSON: []string{"created_at"}},
+			{Attr: "created_at", JSON: []string{"created_at"}, Stable: true},
 			{Attr: "name", JSON: []string{"name"}},
 			{Attr: "manager", JSON: []string{"manager"}, Sent: true},
 			{Attr: "description", JSON: []string{"description"}, Sent: true},

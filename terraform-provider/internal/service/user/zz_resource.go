@@ -34,9 +34,9 @@ func NewResource() resource.Resource {
 		Around:   "/v1/instances/{instance}?include=databases,users",
 		Among:    "users",
 		Fields: []runtime.Field{
-			{Attr: "id", JSON: []string{"id"}},
+			{Attr: "id", JSON: []string{"id"}, Stable: true},
 			{Attr: "generation", JSON: []string{"generation"}},
-			{Attr: "created_at", JSON: []string{"created_at"}},
+			{Attr: "created_at", JSON: []string{"created_at"}, Stable: true},
 			{Attr: "name", JSON: []string{"name"}},
 			{Attr: "password_wo", JSON: []string{"password"}, SecretOf: "password_wo_version"},
 			{Attr: "password_wo_version", JSON: []string{"password_version"}, Sent: true},

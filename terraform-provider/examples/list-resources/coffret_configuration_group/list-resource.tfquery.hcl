@@ -1,0 +1,3 @@
+list "coffret_configuration_group" "all" {
+  provider = coffret
+}

@@ -1,0 +1,7 @@
+list "coffret_database" "all" {
+  provider = coffret
+
+  config {
+    instance = "orders-db"
+  }
+}

@@ -1,0 +1,3 @@
+list "coffret_datastore" "all" {
+  provider = coffret
+}

@@ -1,0 +1,7 @@
+list "coffret_datastore_version" "all" {
+  provider = coffret
+
+  config {
+    datastore = "postgresql"
+  }
+}

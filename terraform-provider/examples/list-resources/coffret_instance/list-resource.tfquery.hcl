@@ -1,0 +1,3 @@
+list "coffret_instance" "all" {
+  provider = coffret
+}

@@ -1,0 +1,7 @@
+list "coffret_user" "all" {
+  provider = coffret
+
+  config {
+    instance = "orders-db"
+  }
+}

@@ -1,0 +1,6 @@
+import {
+  to = coffret_configuration_group.example
+  identity = {
+    name = "orders-settings"
+  }
+}

@@ -1,0 +1,4 @@
+import {
+  to = coffret_configuration_group.example
+  id = "orders-settings"
+}

@@ -1,0 +1,7 @@
+import {
+  to = coffret_database.example
+  identity = {
+    instance = "orders-db"
+    name     = "orders"
+  }
+}

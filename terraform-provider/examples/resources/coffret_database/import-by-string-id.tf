@@ -1,0 +1,4 @@
+import {
+  to = coffret_database.example
+  id = "orders-db/orders"
+}

@@ -1,0 +1,6 @@
+import {
+  to = coffret_datastore.example
+  identity = {
+    name = "postgresql"
+  }
+}

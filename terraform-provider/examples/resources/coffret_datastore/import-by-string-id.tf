@@ -1,0 +1,4 @@
+import {
+  to = coffret_datastore.example
+  id = "postgresql"
+}

@@ -1,0 +1,4 @@
+import {
+  to = coffret_datastore_version.example
+  id = "postgresql/18"
+}

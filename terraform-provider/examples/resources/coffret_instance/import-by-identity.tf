@@ -1,0 +1,6 @@
+import {
+  to = coffret_instance.example
+  identity = {
+    name = "orders-db"
+  }
+}

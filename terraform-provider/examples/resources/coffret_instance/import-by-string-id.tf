@@ -1,0 +1,4 @@
+import {
+  to = coffret_instance.example
+  id = "orders-db"
+}

@@ -1,0 +1,7 @@
+import {
+  to = coffret_user.example
+  identity = {
+    instance = "orders-db"
+    name     = "app"
+  }
+}

@@ -1,0 +1,4 @@
+import {
+  to = coffret_user.example
+  id = "orders-db/app"
+}
