@@ -141,7 +141,12 @@ def transaction() -> Iterator[Session]:
     try:
         session.connection(execution_options={"coffret_write": True})
         yield session
-        session.commit()
+        if is_dry_run():
+            session.flush()
+            session.expire_all()  # what is read now is what was written, as after a commit
+            session.info["after_commit"] = []
+        else:
+            session.commit()
     except BaseException:
         session.rollback()
         raise
@@ -149,6 +154,25 @@ def transaction() -> Iterator[Session]:
         session.info["writing"] = False
     for action in session.info.pop("after_commit"):
         action()
+
+
+@contextmanager
+def dry_run() -> Iterator[None]:
+    """Until its end a write transaction does all that it does but the commit, and is undone after that.
+
+    What was written can be read meanwhile. On SQLite nobody else writes from then on.
+    """
+    session = cast(Session, db.session())
+    session.info["dry_run"] = True
+    try:
+        yield
+    finally:
+        session.info["dry_run"] = False
+        session.rollback()
+
+
+def is_dry_run() -> bool:
+    return bool(cast(Session, db.session()).info.get("dry_run"))
 
 
 def after_commit(action: Callable[[], None]) -> None:

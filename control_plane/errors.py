@@ -11,6 +11,11 @@ LONGEST_GUESS = 255
 """Letters of the longest name that is compared with the known ones."""
 
 
+def pointer(*steps: str) -> str:
+    """A JSON pointer (RFC 6901)."""
+    return "".join("/" + step.replace("~", "~0").replace("/", "~1") for step in steps)
+
+
 @dataclass(frozen=True)
 class FieldError:
     """One bad field."""

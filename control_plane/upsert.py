@@ -70,14 +70,14 @@ def refuse_while_deleting(row: Resource | None, what: str) -> None:
         raise Conflict(f"The {what} is being deleted; ask again once it is gone.", retry_after=2)
 
 
-def assign(row: Resource, wanted: Mapping[str, Any]) -> list[str]:
-    """Make the row's columns what is wanted; returns the names of those that changed.
+def assign(row: Resource, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Make the row's columns what is wanted; returns those that changed, as they were before.
 
     Counts a new generation when any did.
     """
-    changed = [name for name, value in wanted.items() if getattr(row, name) != value]
-    for name in changed:
+    former = {name: getattr(row, name) for name, value in wanted.items() if getattr(row, name) != value}
+    for name in former:
         setattr(row, name, wanted[name])
-    if changed:
+    if former:
         row.generation += 1
-    return changed
+    return former

@@ -9,13 +9,13 @@ from guest_agent import PROTOCOL, __version__
 from guest_agent.engines.base import Engine, EngineError
 from guest_agent.objects import ObjectPass, unforeseen
 from guest_agent.protocol import (
-    DesiredEngine,
     Directive,
     EngineState,
     PendingParameter,
     Report,
     SeenConfiguration,
     SeenEngine,
+    restarting,
 )
 from guest_agent.state import StateFile
 from guest_agent.volume import Volume, used
@@ -181,11 +181,10 @@ class Converger:
         now = self._state.now
         if directive["restart"] not in (None, now.restart_done):
             return f"restart {directive['restart']} is asked for"
-        if now.started_with is not None:
-            changed = _differences(now.started_with, directive["engine"])
-            if changed:
-                return f"{', '.join(changed)} changed"
-        return None
+        if now.started_with is None:
+            return None
+        changed = restarting(now.started_with, directive["engine"])
+        return f"{', '.join(changed)} changed" if changed else None
 
     def _restart(self, directive: Directive, reason: str) -> None:
         log.info("restarting %s: %s", self._engine.manager, reason)
@@ -206,7 +205,7 @@ class Converger:
             restart_done=directive["restart"] or now.restart_done,
             starts=now.starts + 1,
             started_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
-            started_with=_start_facts(directive["engine"]),
+            started_with=directive["engine"],
         )
         self._version = None  # the binary may be another one now
         self._see("starting", self._report["engine"]["message"])
@@ -264,13 +263,3 @@ class Converger:
 def _drops(directive: Directive) -> bool:
     """Whether an old look at the engine would show what is gone by now."""
     return any(each["state"] == "absent" for each in (*directive["databases"], *directive["users"]))
-
-
-def _start_facts(wanted: DesiredEngine) -> DesiredEngine:
-    """What a start depends on. A volume grows under a running engine."""
-    return {**wanted, "volume_size": 0}
-
-
-def _differences(before: DesiredEngine, wanted: DesiredEngine) -> list[str]:
-    old, new = dict(before), dict(_start_facts(wanted))
-    return [name for name in new if name in old and old[name] != new[name]]

@@ -58,6 +58,12 @@ class DesiredEngine(TypedDict):
     """GiB."""
 
 
+def restarting(before: DesiredEngine, wanted: DesiredEngine) -> list[str]:
+    """What has changed of an engine's start and so takes another. A volume grows under a running one."""
+    old, new = dict(before), dict(wanted)
+    return [name for name in new if name != "volume_size" and name in old and old[name] != new[name]]
+
+
 class Directive(TypedDict):
     """The desired document. `etag` is its digest; the agent sends it back once it has it."""
 

@@ -6,6 +6,10 @@
 set -euo pipefail
 
 # Mounts of a namespace of its own go with it, however this ends; loop devices of -o loop go with the mounts.
+if [ "$(id -u)" != 0 ]; then
+    echo "guest-image: FAILED: it mounts and makes a file system of Debian: run it as root" >&2
+    exit 1
+fi
 [ "${1:-}" = in-namespace ] || exec unshare --mount "$0" in-namespace
 
 source=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
@@ -30,12 +34,26 @@ masked=(
     mariadb.service mariadb.socket mariadb-extra.socket postgresql.service postgresql@.service
     cloud-config.service cloud-final.service cloud-init-hotplugd.socket
     apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer
-    man-db.timer logrotate.timer getty@tty1.service serial-getty@ttyS0.service modprobe@drm.service
+    man-db.timer logrotate.timer getty@tty1.service serial-getty@ttyS0.service
+    modprobe@{configfs,dm_mod,drm,efi_pstore,fuse,loop}.service
+    dev-hugepages.mount dev-mqueue.mount sys-{fs-fuse-connections,kernel-config,kernel-debug,kernel-tracing}.mount
     proc-sys-fs-binfmt_misc.automount systemd-binfmt.service systemd-pcrphase.service systemd-rfkill.service
     systemd-timesyncd.service systemd-update-utmp.service systemd-networkd-wait-online.service
 )
 
 say() { printf 'guest-image: [%3d s] %s\n' "$SECONDS" "$*"; }
+
+check_machine() {
+    local program missing=()
+    for program in mmdebstrap extlinux sfdisk mkfs.ext4 qemu-img python; do
+        command -v "$program" >/dev/null || missing+=("$program")
+    done
+    if [ ${#missing[@]} -gt 0 ]; then
+        echo "guest-image: FAILED: this machine lacks ${missing[*]}. On Debian:" \
+            "apt-get install mmdebstrap extlinux syslinux-common fdisk e2fsprogs qemu-utils" >&2
+        exit 1
+    fi
+}
 
 make_disk() {
     mkdir -p "$root"
@@ -132,6 +150,7 @@ convert() {
     rm "$raw"
 }
 
+check_machine
 make_disk
 say "installing ${#packages[@]} packages and what they need"
 install_packages

@@ -55,7 +55,7 @@ find_python() {
 set_up_python() {
     local wanted stamp python
     stamp=$venv/.setup-$profile
-    wanted=$(cat setup.py constraints.txt scripts/setup.sh | sha256sum)
+    wanted=$(cat setup.py guest_agent/requirements.txt constraints.txt scripts/setup.sh | sha256sum)
     if [ -d "$venv" ] && ! grep -qsF -- "$venv" "$venv/pyvenv.cfg"; then
         say "the checkout was moved; making .venv anew"
         rm -rf "$venv"

@@ -20,7 +20,7 @@ def build(instance: Instance) -> Directive | None:
     """None until the cloud has given the instance its place."""
     if "port" not in instance.cloud:
         return None
-    version, group = instance.datastore_version, instance.group
+    group = instance.group
     databases = db.session.scalars(
         select(Database).filter_by(instance_id=instance.id).order_by(Database.name)
     )
@@ -31,15 +31,7 @@ def build(instance: Instance) -> Directive | None:
         etag=instance.etag,
         instance_id=instance.id,
         generation=instance.generation,
-        engine=DesiredEngine(
-            manager=version.datastore.manager,
-            version=version.name,
-            listen=instance.cloud["listen"],
-            port=instance.cloud["port"],
-            ram=instance.ram,
-            vcpus=instance.vcpus,
-            volume_size=instance.volume_size,
-        ),
+        engine=engine(instance),
         parameters={name: as_text(value) for name, value in group.parameters.items()} if group else {},
         restart_policy="automatic" if instance.restart_policy == "automatic" else "manual",
         restart=instance.restart,
@@ -67,6 +59,20 @@ def build(instance: Instance) -> Directive | None:
             )
             for row in users
         ],
+    )
+
+
+def engine(instance: Instance) -> DesiredEngine:
+    """What its engine starts with, once the cloud has given it its place."""
+    version = instance.datastore_version
+    return DesiredEngine(
+        manager=version.datastore.manager,
+        version=version.name,
+        listen=instance.cloud["listen"],
+        port=instance.cloud["port"],
+        ram=instance.ram,
+        vcpus=instance.vcpus,
+        volume_size=instance.volume_size,
     )
 
 

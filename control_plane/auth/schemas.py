@@ -2,7 +2,7 @@ import marshmallow as ma
 
 from control_plane import names
 from control_plane.http.bodies import BodySchema
-from control_plane.http.fields import Text, Whole, list_schema
+from control_plane.http.fields import DryRunSchema, Text, Whole, list_schema
 
 
 class TokenRequestSchema(BodySchema):
@@ -29,7 +29,7 @@ class TokenRequestSchema(BodySchema):
     )
 
 
-class TokenSchema(ma.Schema):
+class TokenSchema(DryRunSchema):
     """A token, without its secret."""
 
     id = ma.fields.String(required=True)

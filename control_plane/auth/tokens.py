@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import String, select
-from sqlalchemy import delete as sql_delete
 from sqlalchemy.orm import Mapped, mapped_column
 
 from control_plane.auth.context import RequestContext, Role
-from control_plane.database import db, new_id, now, transaction
+from control_plane.database import after_commit, db, new_id, now, transaction
 from control_plane.errors import Unauthenticated
+from control_plane.impact import foresee, touches_nothing
 
 PREFIX = "cfrt_"
 _CACHE_SECONDS = 5.0
@@ -96,9 +96,17 @@ def listing(marker: str, limit: int) -> Sequence[Token]:
     return db.session.scalars(select(Token).where(Token.id > marker).order_by(Token.id).limit(limit)).all()
 
 
-def delete(token_id: str) -> None:
-    """Revoke the token; no error when there is none."""
+def delete(token_id: str) -> Token | None:
+    """Revoke the token; returns it as it was, None when there is none."""
     with transaction() as session:
-        session.execute(sql_delete(Token).where(Token.id == token_id))
+        row = session.get(Token, token_id)
+        if row is not None:
+            session.delete(row)
+            foresee(lambda: [touches_nothing("Requests with the token are refused from then on.")])
+        after_commit(lambda: _forget(token_id))
+        return row
+
+
+def _forget(token_id: str) -> None:
     for key in [key for key in _cache if key[0] == token_id]:
         _cache.pop(key, None)

@@ -15,6 +15,7 @@ from control_plane.auth.schemas import (
 from control_plane.database import now
 from control_plane.http import answers
 from control_plane.http.bodies import takes
+from control_plane.http.dry_run import takes_dry_run
 from control_plane.http.paging import Page
 from control_plane.http.queries import PAGED, takes_query
 
@@ -58,8 +59,7 @@ class Tokens(MethodView):
 class TokenById(MethodView):
     @blueprint.response(204)
     @authorize("tokens:delete")
-    @takes_query()
+    @takes_dry_run(TokenSchema)
     def delete(self, token: str) -> Response:
         """Revoke a token"""
-        tokens.delete(token)
-        return Response(status=204)
+        return answers.deleted(tokens.delete(token), TokenSchema().dump)

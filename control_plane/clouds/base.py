@@ -223,6 +223,8 @@ class Cloud:
     """How often a converged instance is looked at again."""
     survey_seconds: float = 300.0
     """How often what is on the cloud is held against the rows."""
+    resizes: bool = False
+    """Instances are servers: another flavor resizes one, and a volume may have to leave it to grow."""
     agentless: bool = False
     """Nothing runs on this cloud, so reconcile plays the agents."""
 

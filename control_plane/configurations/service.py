@@ -7,6 +7,7 @@ from sqlalchemy import select
 
 from control_plane import names, work
 from control_plane.auth import RequestContext
+from control_plane.configurations import impact
 from control_plane.configurations.models import ConfigurationGroup
 from control_plane.database import by_key, db, transaction
 from control_plane.datastores import catalogue
@@ -14,6 +15,7 @@ from control_plane.datastores import service as datastores
 from control_plane.datastores.models import DatastoreVersion
 from control_plane.errors import InUse, Invalid, NotFound, nearest
 from control_plane.events import service as events
+from control_plane.impact import foresee, touches_nothing
 from control_plane.instances import service as instances
 from control_plane.instances.status import in_sync, restart_required
 from control_plane.upsert import NONE, Outcome, Preconditions, assign
@@ -74,13 +76,15 @@ def put(
             session.flush()
             session.refresh(row)
             outcome = Outcome.CREATED
+            foresee(lambda: [touches_nothing("A new group: no instance is attached to it yet.")])
         else:
             same = catalogue.same(version, row.parameters, wanted["parameters"])
-            changed = assign(row, columns)
-            if not changed:
+            former = assign(row, columns)
+            if not former:
                 return row, Outcome.UNCHANGED
             outcome = Outcome.CHANGED
-            if "name" in changed:
+            foresee(lambda: impact.of_changes(row, former, instances.attached_to(row)))
+            if "name" in former:
                 for instance in instances.attached_to(row):
                     instance.revision += 1  # what it shows has the group's name in it
             if not same:
@@ -89,13 +93,13 @@ def put(
         return row, outcome
 
 
-def delete(ctx: RequestContext, key: str, preconditions: Preconditions = NONE) -> None:
-    """Remove the group. InUse while instances are attached; no error when there is none."""
+def delete(ctx: RequestContext, key: str, preconditions: Preconditions = NONE) -> ConfigurationGroup | None:
+    """Remove the group; returns it as it was, None when there is none. InUse while instances have it."""
     with transaction() as session:
         row = _find(ctx, key)
         preconditions.check(row)
         if row is None:
-            return
+            return None
         if attached := [instance.name for instance in instances.attached_to(row)]:
             raise InUse(
                 f"Configuration group {row.name!r} is attached to {', '.join(attached[:5])};"
@@ -103,7 +107,9 @@ def delete(ctx: RequestContext, key: str, preconditions: Preconditions = NONE) -
                 retry_after=2,
             )
         events.record("deleted", f"Configuration group {row.name!r} deleted.", row)
+        foresee(lambda: [touches_nothing("The group goes; no instance is attached to it.")])
         session.delete(row)
+        return row
 
 
 def _version(row: ConfigurationGroup | None, wanted: Mapping[str, Any]) -> DatastoreVersion:

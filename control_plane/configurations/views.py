@@ -14,6 +14,7 @@ from control_plane.configurations.schemas import (
 from control_plane.database import transaction
 from control_plane.http import answers, preconditions
 from control_plane.http.bodies import patched, takes, takes_patch
+from control_plane.http.dry_run import takes_dry_run
 from control_plane.http.paging import Page
 from control_plane.http.queries import PAGED, takes_query
 
@@ -57,7 +58,7 @@ class ConfigurationGroupByName(MethodView):
 
     @blueprint.response(200, ConfigurationGroupSchema)
     @authorize("configuration_groups:update")
-    @takes_query()
+    @takes_dry_run()
     @takes(ConfigurationGroupSchema)
     def put(self, group: str, body: dict[str, Any]) -> Response:
         """Create or replace a configuration group; attached instances follow"""
@@ -65,7 +66,7 @@ class ConfigurationGroupByName(MethodView):
 
     @blueprint.response(200, ConfigurationGroupSchema)
     @authorize("configuration_groups:update")
-    @takes_query()
+    @takes_dry_run()
     @takes_patch(ConfigurationGroupSchema)
     def patch(self, group: str) -> Response:
         """Change a configuration group by JSON merge-patch; attached instances follow"""
@@ -84,8 +85,7 @@ class ConfigurationGroupByName(MethodView):
 
     @blueprint.response(204)
     @authorize("configuration_groups:delete")
-    @takes_query()
+    @takes_dry_run(ConfigurationGroupSchema)
     def delete(self, group: str) -> Response:
         """Delete a configuration group that no instance is attached to"""
-        service.delete(context(), group, preconditions.of_request())
-        return Response(status=204)
+        return answers.deleted(service.delete(context(), group, preconditions.of_request()), _dump)

@@ -12,6 +12,7 @@ from control_plane.databases.models import Database
 from control_plane.datastores.managers import MANAGERS
 from control_plane.errors import Invalid, NotFound, nearest
 from control_plane.events import service as events
+from control_plane.impact import Impact, foresee
 from control_plane.instances import service as instances
 from control_plane.instances.models import Instance
 from control_plane.instances.status import connection_uri
@@ -32,6 +33,13 @@ class UnmanagedDatabase:
     @property
     def status(self) -> dict[str, Any]:
         return {"managed": False, "uri": connection_uri(self.instance, self.name)}
+
+
+_CHANGES = {
+    "character_set": "Tables that are made from now on have it; those that are there keep theirs.",
+    "collation": "Tables that are made from now on have it; those that are there keep theirs.",
+    "owner": "The database changes hands while the engine runs.",
+}
 
 
 def find(ctx: RequestContext, instance_key: str, key: str) -> Database:
@@ -89,15 +97,25 @@ def put(
         columns = {column: wanted[column] for column in ("character_set", "collation", "owner")}
         if row is not None:
             _check(instance, name, columns, row)
-            if not assign(row, columns):
+            former = assign(row, columns)
+            if not former:
                 return row, Outcome.UNCHANGED
             outcome = Outcome.CHANGED
+            foresee(
+                lambda: [
+                    Impact(f"/{column}", "online", _CHANGES[column], instances=(instance.name,))
+                    for column in former
+                ]
+            )
         else:
             _check(instance, name, columns, None)
             row = Database(instance=instance, name=name, **columns)
             session.add(row)
             session.flush()
             outcome = Outcome.CREATED
+            what = "taken over as it is found" if name in seen else "created"
+            sentence = f"The database is {what} while the engine runs."
+            foresee(lambda: [Impact("", "online", sentence, instances=(instance.name,))])
         instances.touch(instance)
         events.record(outcome.value, f"Database {name!r} {outcome.value}.", row)
         return row, outcome
@@ -117,6 +135,8 @@ def delete(
             row.deleting = True
             row.generation += 1
             instances.touch(instance)
+            sentence = "The database is dropped with all that is in it."
+            foresee(lambda: [Impact("", "data_loss", sentence, None, (instance.name,))])
             events.record("deleting", f"Database {row.name!r} is to be dropped.", row)
         return row
 

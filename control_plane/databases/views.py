@@ -10,6 +10,7 @@ from control_plane.databases import service
 from control_plane.databases.schemas import DatabaseListSchema, DatabaseSchema
 from control_plane.http import answers, preconditions
 from control_plane.http.bodies import patched, takes, takes_patch
+from control_plane.http.dry_run import takes_dry_run
 from control_plane.http.paging import Page
 from control_plane.http.queries import PAGED, takes_query
 from control_plane.http.waiting import wait_for
@@ -52,7 +53,7 @@ class DatabaseByName(MethodView):
 
     @blueprint.response(200, DatabaseSchema)
     @authorize("databases:update")
-    @takes_query()
+    @takes_dry_run()
     @takes(DatabaseSchema)
     def put(self, instance: str, database: str, body: dict[str, Any]) -> Response:
         """Create or replace a database"""
@@ -60,7 +61,7 @@ class DatabaseByName(MethodView):
 
     @blueprint.response(200, DatabaseSchema)
     @authorize("databases:update")
-    @takes_query()
+    @takes_dry_run()
     @takes_patch(DatabaseSchema)
     def patch(self, instance: str, database: str) -> Response:
         """Change a database by JSON merge-patch"""
@@ -77,7 +78,7 @@ class DatabaseByName(MethodView):
 
     @blueprint.response(202, DatabaseSchema)
     @authorize("databases:delete")
-    @takes_query()
+    @takes_dry_run(DatabaseSchema)
     def delete(self, instance: str, database: str) -> Response:
         """Drop a database and all that is in it"""
         row = service.delete(context(), instance, database, preconditions.of_request())

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from control_plane.datastores.models import DatastoreVersion
-from control_plane.errors import MOST_ERRORS, FieldError, Invalid, nearest
+from control_plane.errors import MOST_ERRORS, FieldError, Invalid, nearest, pointer
 from guest_agent.protocol import Parameter
 
 TRUE = {"on", "true", "yes", "1"}
@@ -30,7 +30,7 @@ LONGEST_VALUE = 4096
 
 def check(parameters: Mapping[str, Any], version: DatastoreVersion) -> dict[str, str]:
     """The parameters as text, checked. Raises Invalid with a FieldError for each bad one."""
-    known: dict[str, Parameter] = {entry["name"]: entry for entry in version.parameters}
+    known = entries(version)
     settable = [name for name, entry in known.items() if entry["settable"]]
     label = f"{version.datastore.name} {version.name}"
     problems: list[FieldError] = []
@@ -38,7 +38,6 @@ def check(parameters: Mapping[str, Any], version: DatastoreVersion) -> dict[str,
     for name, value in parameters.items():
         if len(problems) == MOST_ERRORS:
             break
-        pointer = "/parameters/" + name.replace("~", "~0").replace("/", "~1")
         text = as_text(value)
         if name not in known:
             problem: str | None = f"{label} has no parameter {name!r}.{nearest(name, settable)}"
@@ -47,22 +46,41 @@ def check(parameters: Mapping[str, Any], version: DatastoreVersion) -> dict[str,
         else:
             problem = _problem(version.datastore.manager, known[name], text)
         if problem:
-            problems.append(FieldError(pointer, problem))
+            problems.append(FieldError(pointer("parameters", name), problem))
         texts[name] = text
     if problems:
         raise Invalid("; ".join(item.detail for item in problems), errors=problems)
     return texts
 
 
+def entries(version: DatastoreVersion) -> dict[str, Parameter]:
+    """The catalogue by name."""
+    return {entry["name"]: entry for entry in version.parameters}
+
+
 def same(version: DatastoreVersion, left: Mapping[str, Any], right: Mapping[str, Any]) -> bool:
     """Whether the engine would not notice the difference: `true` and `on`, `1GB` and `1024MB`."""
-    known: dict[str, Parameter] = {entry["name"]: entry for entry in version.parameters}
-    manager = version.datastore.manager
+    known, manager = entries(version), version.datastore.manager
     return set(left) == set(right) and all(
-        _meaning(manager, known[name], as_text(left[name]))
-        == _meaning(manager, known[name], as_text(right[name]))
-        for name in left
+        same_value(manager, known[name], left[name], right[name]) for name in left
     )
+
+
+def same_value(manager: str, entry: Parameter, left: Any, right: Any) -> bool:
+    """Whether two values of a parameter mean the same; None: what it is when nobody sets it."""
+    unset = _when_unset(manager, entry)
+    one, other = (unset if value is None else as_text(value) for value in (left, right))
+    if one is None or other is None:
+        return left is right
+    return _meaning(manager, entry, one) == _meaning(manager, entry, other)
+
+
+def _when_unset(manager: str, entry: Parameter) -> str | None:
+    """What a parameter that nobody sets certainly is; None where flavor or engine decide at the start.
+
+    PostgreSQL writes that 0 or -1; MariaDB's listed defaults do not tell.
+    """
+    return None if manager == "mariadb" or entry["default"] in ("0", "-1") else entry["default"]
 
 
 def _meaning(manager: str, entry: Parameter, text: str) -> str | bool | float | None:

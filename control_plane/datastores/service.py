@@ -15,6 +15,7 @@ from control_plane.datastores.managers import MANAGERS
 from control_plane.datastores.models import Datastore, DatastoreVersion
 from control_plane.errors import InUse, Invalid, NotFound, nearest
 from control_plane.events import service as events
+from control_plane.impact import Impact, foresee, touches_nothing
 from control_plane.instances.models import Instance
 from control_plane.upsert import NONE, Outcome, Preconditions, assign
 from guest_agent.protocol import Catalogue, Parameter
@@ -118,8 +119,10 @@ def put(
             session.add(row)
             session.flush()
             outcome = Outcome.CREATED
-        elif assign(row, columns):
+            foresee(lambda: [touches_nothing("A new datastore, without versions yet.")])
+        elif former := assign(row, columns):
             outcome = Outcome.CHANGED
+            foresee(lambda: _noted(former))
         else:
             return row, Outcome.UNCHANGED
         events.record(outcome.value, f"Datastore {row.name!r} {outcome.value}.", row)
@@ -155,12 +158,30 @@ def put_version(
             session.add(row)
             session.flush()
             outcome = Outcome.CREATED
-        elif assign(row, columns):
+            foresee(lambda: [touches_nothing("A new version: nothing runs it yet.")])
+        elif former := assign(row, columns):
             outcome = Outcome.CHANGED
+            foresee(lambda: _noted(former))
         else:
             return row, Outcome.UNCHANGED
         _record_version(row, outcome.value)
         return row, outcome
+
+
+_CHANGES = {
+    "manager": "The datastore has no versions, so nothing runs that it would change.",
+    "description": "The description is for people.",
+    "default_version": "New instances that name no version are of it; those that are there keep theirs.",
+    "image": "New and rebuilt servers are made of it; those that run stay as they are.",
+    "image_tags": "New and rebuilt servers are made by them; those that run stay as they are.",
+    "packages": "It is noted what the image has; nothing is installed.",
+    "active": "It decides whether new instances may be of it; those that are there run on.",
+    "deprecated": "It tells users whether to move away; nothing that runs is touched.",
+}
+
+
+def _noted(former: Mapping[str, Any]) -> list[Impact]:
+    return [touches_nothing(_CHANGES[column], f"/{column}") for column in former]
 
 
 def _catalogue_source(datastore: Datastore, name: str) -> DatastoreVersion | None:
@@ -170,28 +191,35 @@ def _catalogue_source(datastore: Datastore, name: str) -> DatastoreVersion | Non
     return max(same, key=lambda row: _order(row.name), default=None)
 
 
-def delete(key: str, preconditions: Preconditions = NONE) -> None:
-    """Remove the datastore. InUse while it has versions; no error when there is none."""
+def delete(key: str, preconditions: Preconditions = NONE) -> Datastore | None:
+    """Remove the datastore; returns it as it was, None when there is none. InUse while it has versions."""
     with transaction() as session:
-        row = session.scalar(select(Datastore).filter(by_key(Datastore, key)))
+        row: Datastore | None = session.scalar(select(Datastore).filter(by_key(Datastore, key)))
         preconditions.check(row)
         if row is None:
-            return
+            return None
         if row.versions:
             listed = ", ".join(sorted(version.name for version in row.versions))
             raise InUse(f"Datastore {row.name!r} still has versions: {listed}.")
         session.delete(row)
         events.record("deleted", f"Datastore {row.name!r} deleted.", row)
+        foresee(lambda: [touches_nothing("The datastore goes; it has no versions.")])
+        return row
 
 
-def delete_version(datastore_key: str, key: str, preconditions: Preconditions = NONE) -> None:
-    """Remove the version. InUse while instances or configuration groups are of it."""
+def delete_version(
+    datastore_key: str, key: str, preconditions: Preconditions = NONE
+) -> DatastoreVersion | None:
+    """Remove the version; returns it as it was, None when there is none.
+
+    InUse while instances or configuration groups are of it.
+    """
     with transaction() as session:
         try:
             row = find_version(datastore_key, key)
         except NotFound:
             preconditions.check(None)
-            return
+            return None
         preconditions.check(row)
         for model, what in ((Instance, "instances"), (ConfigurationGroup, "configuration groups")):
             query = select(model.name).filter_by(datastore_version_id=row.id).limit(5)
@@ -201,6 +229,8 @@ def delete_version(datastore_key: str, key: str, preconditions: Preconditions = 
             assign(row.datastore, {"default_version": None})
         _record_version(row, "deleted")
         session.delete(row)
+        foresee(lambda: [touches_nothing("The version goes; nothing runs it.")])
+        return row
 
 
 def parameters(

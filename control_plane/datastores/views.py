@@ -17,6 +17,7 @@ from control_plane.datastores.schemas import (
 )
 from control_plane.http import answers, preconditions
 from control_plane.http.bodies import patched, takes, takes_patch
+from control_plane.http.dry_run import takes_dry_run
 from control_plane.http.paging import Page
 from control_plane.http.queries import PAGED, flag, takes_query
 
@@ -55,7 +56,7 @@ class DatastoreByName(MethodView):
 
     @blueprint.response(200, DatastoreSchema)
     @authorize("datastores:update")
-    @takes_query()
+    @takes_dry_run()
     @takes(DatastoreSchema)
     def put(self, datastore: str, body: dict[str, Any]) -> Response:
         """Create or replace a datastore"""
@@ -63,7 +64,7 @@ class DatastoreByName(MethodView):
 
     @blueprint.response(200, DatastoreSchema)
     @authorize("datastores:update")
-    @takes_query()
+    @takes_dry_run()
     @takes_patch(DatastoreSchema)
     def patch(self, datastore: str) -> Response:
         """Change a datastore by JSON merge-patch"""
@@ -78,11 +79,11 @@ class DatastoreByName(MethodView):
 
     @blueprint.response(204)
     @authorize("datastores:delete")
-    @takes_query()
+    @takes_dry_run(DatastoreSchema)
     def delete(self, datastore: str) -> Response:
         """Delete a datastore that has no versions"""
-        service.delete(datastore, preconditions.of_request())
-        return Response(status=204)
+        row = service.delete(datastore, preconditions.of_request())
+        return answers.deleted(row, schema.dump)
 
 
 @blueprint.route("/<datastore>/versions")
@@ -109,7 +110,7 @@ class VersionByName(MethodView):
 
     @blueprint.response(200, DatastoreVersionSchema)
     @authorize("datastores:versions:update")
-    @takes_query()
+    @takes_dry_run()
     @takes(DatastoreVersionSchema)
     def put(self, datastore: str, version: str, body: dict[str, Any]) -> Response:
         """Create or replace a datastore version
@@ -121,7 +122,7 @@ class VersionByName(MethodView):
 
     @blueprint.response(200, DatastoreVersionSchema)
     @authorize("datastores:versions:update")
-    @takes_query()
+    @takes_dry_run()
     @takes_patch(DatastoreVersionSchema)
     def patch(self, datastore: str, version: str) -> Response:
         """Change a datastore version by JSON merge-patch"""
@@ -138,11 +139,11 @@ class VersionByName(MethodView):
 
     @blueprint.response(204)
     @authorize("datastores:versions:delete")
-    @takes_query()
+    @takes_dry_run(DatastoreVersionSchema)
     def delete(self, datastore: str, version: str) -> Response:
         """Delete a datastore version that nothing uses"""
-        service.delete_version(datastore, version, preconditions.of_request())
-        return Response(status=204)
+        row = service.delete_version(datastore, version, preconditions.of_request())
+        return answers.deleted(row, version_schema.dump)
 
 
 @blueprint.route("/<datastore>/versions/<version>/parameters")

@@ -1,14 +1,16 @@
 """How a write is answered: status, ETag, Location."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import marshmallow as ma
 from flask import Response, current_app, url_for
 
-from control_plane.database import Resource
+from control_plane.database import Resource, is_dry_run
 from control_plane.http.preconditions import set_etag
 from control_plane.upsert import Outcome
+
+T = TypeVar("T")
 
 
 def resource(row: Resource, body: Mapping[str, Any], status: int = 200) -> Response:
@@ -35,6 +37,11 @@ def written(
 def deleting(row: Resource | None, schema: ma.Schema) -> Response:
     """The answer to a DELETE: 202 with the resource while it goes, 204 when there is none."""
     return Response(status=204) if row is None else resource(row, schema.dump(row), 202)
+
+
+def deleted(row: T | None, dump: Callable[[T], Mapping[str, Any]]) -> Response:
+    """The answer to a DELETE that is done at once: 204, and in a dry run the resource, if there is one."""
+    return Response(status=204) if row is None or not is_dry_run() else plain(dump(row))
 
 
 def plain(body: Mapping[str, Any], status: int = 200) -> Response:

@@ -1,11 +1,12 @@
 """Fields that several schemas share."""
 
-from typing import Any
+from typing import Any, get_args
 
 import marshmallow as ma
 
 from control_plane import names
 from control_plane.http.bodies import BodySchema
+from control_plane.impact import Effect
 
 NAME_PATTERN = names.PATTERN
 LONGEST_TEXT = 1024
@@ -93,7 +94,47 @@ class StatusSchema(ma.Schema):
     )
 
 
-class ResourceSchema(BodySchema):
+class ImpactSchema(ma.Schema):
+    """What one change would do to what runs."""
+
+    path = ma.fields.String(
+        required=True,
+        metadata={"description": "JSON pointer to the changed field; empty: the resource itself."},
+    )
+    effect = ma.fields.String(
+        required=True,
+        metadata={
+            "enum": list(get_args(Effect)),
+            "description": "What happens: `none` but a note, or in the end `data_loss`.",
+        },
+    )
+    instances = ma.fields.List(
+        ma.fields.String(),
+        required=True,
+        metadata={"description": "Names of the instances that it happens to."},
+    )
+    interruption = ma.fields.Float(
+        required=True,
+        allow_none=True,
+        metadata={"description": "Estimated seconds without service; null: unknown, or for good."},
+    )
+    sentence = ma.fields.String(required=True, metadata={"description": "The same for people."})
+
+
+class DryRunSchema(ma.Schema):
+    """What every resource has in the answer to a dry run."""
+
+    impact = ma.fields.List(
+        ma.fields.Nested(ImpactSchema),
+        dump_only=True,
+        metadata={
+            "description": "With `dry_run=true`: what each change would do.",
+            "x-terraform": "omit",
+        },
+    )
+
+
+class ResourceSchema(BodySchema, DryRunSchema):
     """What every resource has beside its own fields."""
 
     id = ma.fields.String(

@@ -78,17 +78,13 @@ def pointers(messages: Any, path: str = "") -> Iterator[errors.FieldError]:
     """Flatten marshmallow's nested messages into FieldErrors."""
     if isinstance(messages, dict):
         for key, inner in messages.items():
-            step = "" if key == "_schema" else "/" + _escape(str(key))  # _schema: the object itself
+            step = "" if key == "_schema" else errors.pointer(str(key))  # _schema: the object itself
             yield from pointers(inner, path + step)
     elif isinstance(messages, list):
         for inner in messages:
             yield from pointers(inner, path)
     else:
         yield errors.FieldError(path, str(messages))
-
-
-def _escape(token: str) -> str:
-    return token.replace("~", "~0").replace("/", "~1")
 
 
 def register(app: Flask) -> None:

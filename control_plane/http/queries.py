@@ -38,6 +38,10 @@ KNOWN: dict[str, tuple[dict[str, Any], str]] = {
     "min_memory_per_vcpu": (COUNT, "Only flavors with so many MiB for each vCPU."),
     "settable": ({"type": "boolean", "default": False}, "Only parameters that can be set."),
     "instance": (STRING, "Only events of this instance, by name or id."),
+    "dry_run": (
+        {"type": "boolean", "default": False},
+        "Check all and answer what would be, with its `impact`; write nothing.",
+    ),
     "kind": (STRING, "Only events of this kind."),
 }
 PAGED = ("limit", "marker")

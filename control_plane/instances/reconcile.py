@@ -132,6 +132,8 @@ def _see_that_it_vanished(wanted: ServerSpec, place: dict[str, Any], lease: Leas
     with lease.fenced() as instance:
         instance.cloud = {name: item for name, item in instance.cloud.items() if name != "server_id"}
         _expect_another_engine(instance)
+        summarise(instance)
+        wake(instance.id)
         sentence = f"The server {place['server_id']} is gone; another is made around the kept volume."
         events.record("repaired", sentence, instance)
 

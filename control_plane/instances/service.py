@@ -16,6 +16,8 @@ from control_plane.datastores.models import DatastoreVersion
 from control_plane.errors import Conflict, Invalid, NotFound, Protected, nearest
 from control_plane.events import service as events
 from control_plane.flavors import service as flavors
+from control_plane.impact import Impact, foresee, touches_nothing
+from control_plane.instances import impact
 from control_plane.instances.models import Action, Instance
 from control_plane.instances.status import summarise
 from control_plane.quotas import service as quotas
@@ -200,8 +202,10 @@ def _store(
             db.session.refresh(row)
             outcome = Outcome.CREATED
             summarise(row)
+            foresee(lambda: [touches_nothing("A new instance: nothing that runs is touched.")])
         else:
-            changed = set(assign(row, columns))
+            former = assign(row, columns)
+            changed = former.keys()
             if not changed:
                 return row, Outcome.UNCHANGED
             outcome = Outcome.CHANGED
@@ -210,6 +214,7 @@ def _store(
             if changed & ENGINE_COLUMNS:
                 session.flush()
                 session.refresh(row, ["group"])
+            foresee(lambda: impact.of_changes(row, former))
             if not changed & CLOUD_COLUMNS and row.cloud_generation == row.generation - 1:
                 row.cloud_generation = row.generation
             touch(row, engine=bool(changed & ENGINE_COLUMNS))
@@ -234,6 +239,17 @@ def delete(ctx: RequestContext, key: str, preconditions: Preconditions = NONE) -
             row.attempts = 0
             touch(row)
             work.request(row.id)
+            foresee(
+                lambda: [
+                    Impact(
+                        "",
+                        "data_loss",
+                        "The instance is deleted with its volume and all that is on it.",
+                        None,
+                        (row.name,),
+                    )
+                ]
+            )
             events.record("deleting", f"Instance {row.name!r} is to be deleted.", row)
         return row
 

@@ -93,7 +93,8 @@ def shown(instance: Instance) -> dict[str, Any]:
 
 def _cloud_done(instance: Instance) -> bool:
     as_asked = instance.rebuild == instance.cloud.get("rebuild")
-    return instance.cloud_generation == instance.generation and as_asked
+    is_there = "server_id" in instance.cloud  # reconcile takes it out once the server has vanished
+    return instance.cloud_generation == instance.generation and as_asked and is_there
 
 
 def _engine_done(instance: Instance) -> bool:

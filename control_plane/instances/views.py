@@ -11,6 +11,7 @@ from control_plane.databases.schemas import DatabaseSchema
 from control_plane.errors import Invalid
 from control_plane.http import answers, preconditions
 from control_plane.http.bodies import patched, takes, takes_patch
+from control_plane.http.dry_run import takes_dry_run
 from control_plane.http.idempotency import idempotent
 from control_plane.http.paging import Page
 from control_plane.http.preconditions import set_etag
@@ -106,7 +107,7 @@ class InstanceByName(MethodView):
 
     @blueprint.response(200, InstanceSchema)
     @authorize("instances:update")
-    @takes_query()
+    @takes_dry_run()
     @takes(InstanceSchema)
     def put(self, instance: str, body: dict[str, Any]) -> Response:
         """Create or replace an instance"""
@@ -114,7 +115,7 @@ class InstanceByName(MethodView):
 
     @blueprint.response(200, InstanceSchema)
     @authorize("instances:update")
-    @takes_query()
+    @takes_dry_run()
     @takes_patch(InstanceSchema)
     def patch(self, instance: str) -> Response:
         """Change an instance by JSON merge-patch"""
@@ -132,7 +133,7 @@ class InstanceByName(MethodView):
 
     @blueprint.response(202, InstanceSchema)
     @authorize("instances:delete")
-    @takes_query()
+    @takes_dry_run(InstanceSchema)
     def delete(self, instance: str) -> Response:
         """Delete an instance with its volume and all that is on it"""
         row = service.delete(context(), instance, preconditions.of_request())

@@ -3,7 +3,7 @@ from typing import Any
 import marshmallow as ma
 
 from control_plane.http.bodies import BodySchema
-from control_plane.http.fields import Whole
+from control_plane.http.fields import DryRunSchema, Whole
 
 
 def _limit(of: str) -> Any:
@@ -26,7 +26,7 @@ class QuotaStatusSchema(ma.Schema):
     usage = ma.fields.Nested(UsageSchema, metadata={"description": "What the project uses."})
 
 
-class QuotaSchema(BodySchema):
+class QuotaSchema(BodySchema, DryRunSchema):
     """What a project may use."""
 
     project_id = ma.fields.String(dump_only=True, metadata={"x-key": True})

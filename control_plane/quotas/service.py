@@ -10,6 +10,7 @@ from sqlalchemy import func, select
 from control_plane import names
 from control_plane.database import db, transaction
 from control_plane.errors import Invalid, QuotaExceeded
+from control_plane.impact import Impact, foresee, touches_nothing
 from control_plane.instances.models import Instance
 from control_plane.quotas.models import Quota
 from control_plane.upsert import NONE, Outcome, Preconditions, assign
@@ -42,11 +43,18 @@ def put(
         row = session.scalar(select(Quota).filter_by(project_id=project_id))
         preconditions.check(row)
         if row is not None:
-            return row, Outcome.CHANGED if assign(row, wanted) else Outcome.UNCHANGED
+            former = assign(row, wanted)
+            foresee(lambda: [_limits(name) for name in former])
+            return row, Outcome.CHANGED if former else Outcome.UNCHANGED
         row = Quota(project_id=project_id, **wanted)
         session.add(row)
         session.flush()
+        foresee(lambda: [_limits(name) for name in wanted if wanted[name] is not None])
         return row, Outcome.CREATED
+
+
+def _limits(name: str) -> Impact:
+    return touches_nothing("The limit is for what is asked for from now on.", f"/{name}")
 
 
 def usage(project_id: str) -> dict[str, int]:

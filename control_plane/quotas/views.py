@@ -7,6 +7,7 @@ from flask_smorest import Blueprint
 from control_plane.auth import authorize
 from control_plane.http import answers, preconditions
 from control_plane.http.bodies import takes
+from control_plane.http.dry_run import takes_dry_run
 from control_plane.http.queries import takes_query
 from control_plane.quotas import service
 from control_plane.quotas.models import Quota
@@ -33,7 +34,7 @@ class QuotaByProject(MethodView):
 
     @blueprint.response(200, QuotaSchema)
     @authorize("quotas:update")
-    @takes_query()
+    @takes_dry_run()
     @takes(QuotaSchema)
     def put(self, project: str, body: dict[str, Any]) -> Response:
         """Set a project's quota"""

@@ -13,6 +13,7 @@ from control_plane.databases.models import Database
 from control_plane.datastores.managers import MANAGERS, Manager, check_privilege
 from control_plane.errors import InUse, Invalid, NotFound, nearest
 from control_plane.events import service as events
+from control_plane.impact import Effect, Impact, foresee
 from control_plane.instances import service as instances
 from control_plane.instances.models import Instance
 from control_plane.upsert import NONE, Outcome, Preconditions, assign, refuse_while_deleting
@@ -109,14 +110,19 @@ def put(
             "grants": grants,
         }
         if row is not None:
-            if not assign(row, columns):
+            former = assign(row, columns)
+            if not former:
                 return row, Outcome.UNCHANGED
             outcome = Outcome.CHANGED
+            foresee(lambda: _impact(instance, former))
         else:
             row = User(instance=instance, name=name, host=host, **columns)
             session.add(row)
             session.flush()
             outcome = Outcome.CREATED
+            what = "taken over" if (name, host) in seen else "created"
+            sentence = f"The user is {what} while the engine runs."
+            foresee(lambda: [Impact("", "online", sentence, instances=(instance.name,))])
         instances.touch(instance)
         events.record(outcome.value, f"User {row.key!r} {outcome.value}.", row)
         return row, outcome
@@ -146,8 +152,21 @@ def delete(
             row.deleting = True
             row.generation += 1
             instances.touch(instance)
+            sentence = "The user is dropped while the engine runs; its sessions end."
+            foresee(lambda: [Impact("", "online", sentence, instances=(instance.name,))])
             events.record("deleting", f"User {row.key!r} is to be dropped.", row)
         return row
+
+
+_CHANGES: dict[str, tuple[str, Effect, str]] = {
+    "verifier": ("/password", "online", "New logins take the new password; open sessions go on."),
+    "password_version": ("/password_version", "none", "The number is yours alone."),
+    "grants": ("/grants", "online", "What the user may do changes while the engine runs."),
+}
+
+
+def _impact(instance: Instance, former: Mapping[str, Any]) -> list[Impact]:
+    return [Impact(*_CHANGES[column], instances=(instance.name,)) for column in former]
 
 
 def _check_key(manager: Manager, name: str, host: str) -> None:

@@ -8,6 +8,7 @@ from control_plane.auth import authorize, context
 from control_plane.database import transaction
 from control_plane.http import answers, preconditions
 from control_plane.http.bodies import patched, takes, takes_patch
+from control_plane.http.dry_run import takes_dry_run
 from control_plane.http.paging import Page
 from control_plane.http.queries import PAGED, takes_query
 from control_plane.http.waiting import wait_for
@@ -52,7 +53,7 @@ class UserByName(MethodView):
 
     @blueprint.response(200, UserSchema)
     @authorize("users:update")
-    @takes_query()
+    @takes_dry_run()
     @takes(UserSchema)
     def put(self, instance: str, user: str, body: dict[str, Any]) -> Response:
         """Create or replace a user"""
@@ -60,7 +61,7 @@ class UserByName(MethodView):
 
     @blueprint.response(200, UserSchema)
     @authorize("users:update")
-    @takes_query()
+    @takes_dry_run()
     @takes_patch(UserSchema)
     def patch(self, instance: str, user: str) -> Response:
         """Change a user by JSON merge-patch"""
@@ -77,7 +78,7 @@ class UserByName(MethodView):
 
     @blueprint.response(202, UserSchema)
     @authorize("users:delete")
-    @takes_query()
+    @takes_dry_run(UserSchema)
     def delete(self, instance: str, user: str) -> Response:
         """Drop a user"""
         row = service.delete(context(), instance, user, preconditions.of_request())

@@ -49,8 +49,8 @@ class Survey:
 def take(cloud: Cloud) -> Survey:
     """Look, and change nothing. Raises CloudError.
 
-    A row is written before its objects are made and goes after them. So only what is on a list that is
-    older than the rows can be an orphan, and only what a row had before the list was made is missing.
+    A row is written before its objects are made and goes after them. So only what had no row before the
+    list was made, and has none after, can be an orphan; and only what a row had before is missing.
     """
     before = _rows()
     objects = cloud.inventory.objects()
@@ -63,7 +63,8 @@ def take(cloud: Cloud) -> Survey:
         if noted in place and (kind, place[noted]) not in there
         if instance_id in after and after[instance_id][1].get(noted) == place[noted]
     ]
-    orphans = [item for item in objects if item.instance_id and item.instance_id not in after]
+    rows = before.keys() | after.keys()
+    orphans = [item for item in objects if item.instance_id and item.instance_id not in rows]
     return Survey(orphans, missing)
 
 

@@ -79,6 +79,17 @@ def test_an_agent_trusts_the_authority_it_was_told_of_and_no_other(
         plane.down()
 
 
+def test_no_engine_is_made_or_started_without_its_volume(guest: FakeGuest, plane: ControlPlane) -> None:
+    plane.want(directive("a"))
+    data = guest.home / "volume/data"
+    guest.write(volume_id="0d4a1a5e-4f0c-4c37-9d5a-6a2b8f6f3c11", data=str(data))
+    guest.start()
+    report = plane.wait_for(lambda report: report["engine"]["state"] == "failed", timeout=20)
+    assert "Volume 0d4a1a5e-4f0c-4c37-9d5a-6a2b8f6f3c11 is not attached" in report["engine"]["message"]
+    assert guest.stop() == 0
+    assert not data.exists()
+
+
 def test_a_lost_answer_to_register_is_mended_by_a_new_token(guest: FakeGuest, plane: ControlPlane) -> None:
     plane.lose_register_answer = True
     guest.start()

@@ -232,8 +232,8 @@ def test_a_write_with_a_query_that_it_does_not_know_is_refused(
     shared: Api, method: str, path: str, body: Any
 ) -> None:
     with shared.unchanged():
-        answer = shared(method, f"{path}?dry_run=true", body)
-    problem(answer, 422, "invalid", "?dry_run", "no query parameter")
+        answer = shared(method, f"{path}?dry=true", body)
+    problem(answer, 422, "invalid", "?dry", "no query parameter")
 
 
 def test_every_bad_field_is_named_at_once(shared: Api) -> None:

@@ -1,6 +1,7 @@
 """The survey and the loss of what was on the cloud, on the noop cloud."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from control_plane_fixtures import ControlPlane, control_plane, eventually
@@ -72,6 +73,25 @@ def test_an_instance_deleted_while_the_cloud_is_listed_misses_nothing(
         return []
 
     monkeypatch.setattr(Inventory, "objects", late)
+    assert taken(control_plane) == survey.Survey([], [])
+
+
+def test_an_instance_deleted_after_the_cloud_was_listed_has_no_orphans(
+    control_plane: ControlPlane, instance_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objects = Inventory.objects
+
+    def delete() -> None:
+        control_plane.call("DELETE", "/instances/orders")
+        eventually(lambda: control_plane.call("GET", "/instances/orders").status_code == 404)
+
+    def early(inventory: Inventory) -> Sequence[CloudObject]:
+        listed = objects(inventory)
+        with ThreadPoolExecutor() as another:  # in this one the request would share the survey's session
+            another.submit(delete).result()
+        return listed
+
+    monkeypatch.setattr(Inventory, "objects", early)
     assert taken(control_plane) == survey.Survey([], [])
 
 

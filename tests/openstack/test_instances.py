@@ -3,12 +3,16 @@
 So no agent ever reports, and the tests wait for the condition CloudReady.
 """
 
+import base64
 import contextlib
+import json
+import sqlite3
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import yaml
 from deployments import SECONDS, Deployment, condition, holds_for
 from openstack.connection import Connection
 from serving import eventually
@@ -64,11 +68,39 @@ def test_an_instance_is_one_server_with_one_volume_and_one_port(
     assert instance["status"]["endpoints"][0]["host"] == port.fixed_ips[0]["ip_address"]
 
 
-def test_its_user_data_is_for_its_agent(
-    coffret: Deployment, make: Callable[..., dict[str, Any]], admin: Connection
+def told(coffret: Deployment, instance_id: str) -> dict[str, Any]:
+    """The settings in the server's user-data, which Nova shows the service project."""
+    config = base64.b64decode(coffret.server(instance_id).user_data).decode()
+    files = {file["path"]: file["content"] for file in yaml.safe_load(config)["write_files"]}
+    return dict(json.loads(files["/var/lib/coffret/agent/agent.json"]))
+
+
+def test_its_user_data_tells_the_agent_its_instance_and_its_volume(
+    coffret: Deployment, make: Callable[..., dict[str, Any]]
 ) -> None:
     instance = make("told")
-    assert coffret.server(instance["id"]).user_data, "the service project's role shows it"
+    settings = told(coffret, instance["id"])
+    assert settings["instance_id"] == instance["id"]
+    assert settings["volume_id"] == coffret.volume(instance["id"]).id
+    assert settings["url"] == coffret.url
+
+
+def test_a_server_whose_agent_never_got_in_and_no_longer_can_is_made_anew(
+    coffret: Deployment, make: Callable[..., dict[str, Any]]
+) -> None:
+    instance = make("shut-out")
+    token = told(coffret, instance["id"])["bootstrap_token"]
+    coffret.look_again("shut-out")
+    assert holds_for(5, lambda: coffret.actions(instance["id"]) == ["create"]), "its token is good yet"
+    with contextlib.closing(sqlite3.connect(coffret.folder / "coffret.db")) as state, state:
+        state.execute(
+            "update agents set bootstrap_expires_at = '2020-01-01 00:00:00.000000' where instance_id = ?",
+            (instance["id"],),
+        )
+    coffret.look_again("shut-out")
+    eventually(lambda: coffret.actions(instance["id"]) == ["create", "rebuild"], SECONDS, 0.5)
+    coffret.wait_for_server(instance["id"], "ACTIVE")
+    assert told(coffret, instance["id"])["bootstrap_token"] not in (token, None)
 
 
 def test_what_is_asked_again_changes_nothing(
@@ -252,8 +284,8 @@ def test_a_server_in_error_is_said_and_rebooted(
     admin.compute.reset_server_state(coffret.server(instance["id"]).id, "error")
     coffret.look_again("erring")
     eventually(lambda: coffret.actions(instance["id"])[-1] == "reboot", SECONDS, 0.5)
+    coffret.wait_for_server(instance["id"], "ACTIVE")
     coffret.has_cloud_objects("erring")
-    assert coffret.server(instance["id"]).status == "ACTIVE"
     events = coffret.call("GET", f"/events?instance={instance['id']}").json()["items"]
     assert any("in ERROR" in event["message"] for event in events)
 
@@ -305,6 +337,20 @@ def test_a_volume_that_someone_detached_is_attached_again(
     eventually(lambda: coffret.volume(instance["id"]).status == "available", SECONDS, 0.5)
     coffret.look_again("detached")
     eventually(lambda: coffret.volume(instance["id"]).status == "in-use", SECONDS, 0.5)
+
+
+def test_a_port_that_someone_deleted_is_made_again_for_the_server(
+    coffret: Deployment, make: Callable[..., dict[str, Any]]
+) -> None:
+    instance = make("unplugged")
+    server, (port,) = coffret.server(instance["id"]), coffret.ports(instance["id"])
+    coffret.connection.network.delete_port(port)
+    coffret.look_again("unplugged")
+    eventually(
+        lambda: [each.device_id for each in coffret.ports(instance["id"])] == [server.id], SECONDS, 0.5
+    )
+    coffret.has_cloud_objects("unplugged")
+    assert coffret.server(instance["id"]).id == server.id
 
 
 def test_of_two_servers_with_its_tags_the_one_with_the_volume_stays(

@@ -1,15 +1,12 @@
 """A quota that is used up is said in the cloud's words; once there is room, it goes on."""
 
-import contextlib
-import json
-import uuid
 from collections.abc import Iterator
-from pathlib import Path
 
 import openstack
 import pytest
 from drivers import Drivers, network
 from openstack.connection import Connection
+from projects import own_project
 
 from control_plane.clouds.base import CloudError
 
@@ -28,29 +25,17 @@ def operator(cloud_connection: Connection) -> Iterator[Connection]:
 @pytest.fixture(scope="module")
 def drivers(operator: Connection, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Drivers]:
     """In a service project of their own, so that its quotas are nobody else's."""
-    name, identity = f"test-{uuid.uuid4().hex[:8]}", operator.identity
-    folder: Path = tmp_path_factory.mktemp("cloud")
-    with contextlib.ExitStack() as ending, pytest.MonkeyPatch.context() as environment:
-        project = identity.create_project(name=name)
-        ending.callback(identity.delete_project, project)
-        user = identity.create_user(name=name, password=name, default_project_id=project.id)
-        ending.callback(identity.delete_user, user)
-        identity.assign_project_role_to_user(project, user, identity.find_role("admin"))
-        login = operator.config.auth | {"username": name, "password": name, "project_name": name}
-        own = {"region_name": operator.config.region_name, "auth": login}
-        (folder / "clouds.yaml").write_text(json.dumps({"clouds": {"own": own}}))
-        environment.setenv("OS_CLIENT_CONFIG_FILE", str(folder / "clouds.yaml"))
-        environment.setenv("OS_CLOUD", "own")
+    with (
+        own_project(operator, tmp_path_factory.mktemp("cloud")) as project,
+        pytest.MonkeyPatch.context() as environment,
+    ):
+        for variable, value in project.environment.items():
+            environment.setenv(variable, value)
         made = Drivers()
-        ending.callback(_delete_groups, operator, project.id)
-        ending.callback(made.clean)
-        yield made
-
-
-def _delete_groups(operator: Connection, project_id: str) -> None:
-    """Neutron gives every project a default group, and keeps it when the project goes."""
-    for group in operator.network.security_groups(project_id=project_id):
-        operator.network.delete_security_group(group)
+        try:
+            yield made
+        finally:
+            made.clean()
 
 
 def test_ports(operator: Connection, drivers: Drivers) -> None:

@@ -32,7 +32,7 @@ PASSWORD = "testbed"
 MANAGEMENT_ADDRESS = "10.79.0.1"  # the host's, on the network by which guests reach the control plane
 DATABASE = f"mysql+pymysql://openstack:{PASSWORD}@127.0.0.1:{PORT['mariadb']}"
 # Of the guest image: all that costs time under emulation is off.
-KERNEL_ARGS = "mitigations=off audit=0 apparmor=0 selinux=0 tsc=unstable no_timer_check"
+KERNEL_ARGS = "mitigations=off audit=0 apparmor=0 tsc=unstable no_timer_check"
 # Each cloud of clouds.yaml: its user and project.
 CLOUDS = {"lab-admin": ("admin", "admin"), "lab-demo": ("demo", "demo"), "coffret": ("coffret", "coffret")}
 

@@ -9,14 +9,17 @@ from typing import Any
 
 import pytest
 import requests
+from openstack.compute.v2.server import Server
 from requests_mock import Mocker
 
-from control_plane.clouds.base import CloudError, CloudRefusal, ServerSpec
+from control_plane.clouds.base import CloudError, CloudPending, CloudRefusal, ServerSpec, Volume
 from control_plane.clouds.openstack.connection import OpenStack
 from control_plane.clouds.openstack.errors import asking
+from control_plane.clouds.openstack.flavors import Flavors
 from control_plane.clouds.openstack.management import open_management
 from control_plane.clouds.openstack.network import Network
 from control_plane.clouds.openstack.networks import Networks
+from control_plane.clouds.openstack.server_steps import Steps
 from control_plane.clouds.openstack.volumes import Volumes
 from control_plane.clouds.registry import open_cloud
 from control_plane.settings import Settings, SettingsError
@@ -354,3 +357,16 @@ def test_who_chooses_openstack_without_its_library_is_told_how_to_get_it(
     monkeypatch.setitem(sys.modules, "keystoneauth1", None)
     with pytest.raises(SettingsError, match=r"pip install 'coffret\[openstack\]'"):
         open_cloud(Settings(cloud="openstack"))
+
+
+def test_a_resize_is_confirmed_once_though_nova_still_shows_it_unconfirmed(
+    cloud: Cloud, openstack: OpenStack
+) -> None:
+    """While Nova confirms, the server stays in VERIFY_RESIZE without a task."""
+    server = Server(id=INSTANCE, status="VERIFY_RESIZE", flavor={"original_name": SPEC.flavor})
+    refusal = {"badRequest": {"message": "Instance has not been resized."}}
+    answers = [{"status_code": 204}, {"status_code": 400, "json": refusal, "headers": JSON}]
+    cloud.mock.post(f"{NOVA}/v2.1/servers/{INSTANCE}/action", answers)
+    for _ in answers:
+        with pytest.raises(CloudPending, match="completing the server's resize"):
+            Steps(openstack, Flavors(openstack), server, SPEC, Volume("v", 1)).settle_resize()

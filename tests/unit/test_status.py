@@ -32,7 +32,7 @@ def instance(**columns: Any) -> Instance:
             "desired_revision": 1,
             "engine_revision": 1,
             "converged_revision": 1,
-            "cloud": {"flavor": "db.small", "host": "127.0.0.1", "port": 5432},
+            "cloud": {"server_id": "one", "flavor": "db.small", "host": "127.0.0.1", "port": 5432},
             "cloud_generation": 1,
             "cloud_message": "",
             "cloud_failed": False,
@@ -207,7 +207,13 @@ def test_a_condition_keeps_the_time_since_when_it_holds() -> None:
 
 
 def test_an_instance_says_where_clients_connect() -> None:
-    row = instance(cloud={"flavor": "db.small", "host": "2001:db8::1", "port": 5432})
+    row = instance(cloud={"server_id": "one", "flavor": "db.small", "host": "2001:db8::1", "port": 5432})
     assert shown(row)["endpoints"] == [
         {"name": "primary", "host": "2001:db8::1", "port": 5432, "uri": "postgresql://[2001:db8::1]:5432"}
     ]
+
+
+def test_without_its_server_an_instance_is_not_ready() -> None:
+    row = instance(cloud={"flavor": "db.small", "host": "127.0.0.1", "port": 5432})
+    assert not row.ready
+    assert conditions(row)["CloudReady"] == ("False", "Working")

@@ -47,4 +47,5 @@ def open_cloud(settings: Settings) -> Cloud:
         compute=Compute(cloud, flavors, images, ServerGroups(cloud), settings.openstack_availability_zone),
         inventory=Inventory(cloud),
         resync_seconds=RESYNC_SECONDS,
+        resizes=True,
     )

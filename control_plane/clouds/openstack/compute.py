@@ -109,6 +109,7 @@ class Compute:
         self._rebuild_if_needed(steps, bootstrap)
         steps.mend(bootstrap)
         steps.hold_volume()
+        steps.hold_ports(port)
         steps.resize()
         steps.start()
         steps.rename()

@@ -2,17 +2,20 @@
 CloudPending; one that finds its thing done returns.
 """
 
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Never
 
+from openstack import exceptions as sdk
 from openstack.compute.v2.server import Server
 from openstack.compute.v2.server_action import ServerAction
 
-from control_plane.clouds.base import Bootstrap, CloudError, CloudPending, ServerSpec, Volume
+from control_plane.clouds.base import Bootstrap, CloudError, CloudPending, Port, ServerSpec, Volume
 from control_plane.clouds.openstack.connection import OpenStack
-from control_plane.clouds.openstack.errors import sentence
+from control_plane.clouds.openstack.errors import asking, sentence
 from control_plane.clouds.openstack.flavors import Flavors
 from control_plane.clouds.openstack.server_states import age, fault, refuse_if_locked
 
@@ -33,8 +36,10 @@ class Steps:
             return
         refuse_if_locked(self.server)
         if self._has_flavor():
-            self.cloud.compute.confirm_server_resize(self.server)
-            raise CloudPending("completing the server's resize", 1)
+            # Nova shows no task while it confirms, and answers 400 to who asks again meanwhile
+            with contextlib.suppress(sdk.BadRequestException):
+                self.cloud.compute.confirm_server_resize(self.server)
+            raise CloudPending("completing the server's resize")
         self.cloud.compute.revert_server_resize(self.server)
         raise CloudPending("undoing the server's resize: another flavor is wanted by now")
 
@@ -78,6 +83,21 @@ class Steps:
         self.take(
             "detach_volume", doing, lambda: compute.delete_volume_attachment(self.server, self.volume.id)
         )
+
+    def hold_ports(self, port: Port) -> None:
+        """Give the server ports that were made anew. What it has is in its addresses, some time later."""
+        networks = (self.server.addresses or {}).values()
+        if {*port.listen} <= {each["addr"] for addresses in networks for each in addresses}:
+            return
+        for port_id in port.attach:
+            with asking("Neutron"):
+                taken = self.cloud.network.get_port(port_id).device_id
+            if not taken:
+                self.take(
+                    "attach_interface",
+                    "attaching a port that was made anew",
+                    partial(self.cloud.compute.create_server_interface, self.server, port_id=port_id),
+                )
 
     def resize(self) -> None:
         if self._has_flavor():
