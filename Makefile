@@ -125,6 +125,10 @@ guest-image: setup-dev ## Build the guest image and register it on the cloud OS_
 
 .PHONY: test-openstack
 test-openstack: setup-dev ## Run the tests on OpenStack: the cloud OS_CLOUD names, or the test bed
+	@$(ON_CLOUD) python -m pytest -m "openstack and not slow" tests/openstack
+
+.PHONY: test-openstack-all
+test-openstack-all: setup-dev ## And those of them that take long and rarely break
 	@$(ON_CLOUD) python -m pytest -m openstack tests/openstack
 
 ON_CLOUD = if [ -z "$${OS_CLOUD:-}" ]; then \

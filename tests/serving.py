@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -148,11 +149,17 @@ def eventually(holds: Callable[[], Any], seconds: float, pause: float = 0.05) ->
     return found
 
 
-@pytest.fixture
-def serving() -> Iterator[Serving]:
+@contextmanager
+def served() -> Iterator[Serving]:
     """Under root the folder must let the engines' account pass, which pytest's own do not."""
     folder = Path(tempfile.mkdtemp(prefix="coffret-test-"))
     folder.chmod(0o711)
-    served = Serving(folder)
-    yield served
-    served.clean()
+    one = Serving(folder)
+    yield one
+    one.clean()
+
+
+@pytest.fixture
+def serving() -> Iterator[Serving]:
+    with served() as one:
+        yield one

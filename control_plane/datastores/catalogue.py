@@ -78,9 +78,11 @@ def same_value(manager: str, entry: Parameter, left: Any, right: Any) -> bool:
 def _when_unset(manager: str, entry: Parameter) -> str | None:
     """What a parameter that nobody sets certainly is; None where flavor or engine decide at the start.
 
-    PostgreSQL writes that 0 or -1; MariaDB's listed defaults do not tell.
+    PostgreSQL writes that -1, for buffers also 0; MariaDB's listed defaults do not tell.
     """
-    return None if manager == "mariadb" or entry["default"] in ("0", "-1") else entry["default"]
+    default = entry["default"]
+    chosen = default == "-1" or (default == "0" and entry["unit"] == "8kB")
+    return None if chosen or manager == "mariadb" else default
 
 
 def _meaning(manager: str, entry: Parameter, text: str) -> str | bool | float | None:

@@ -80,7 +80,7 @@ class Workspace:
         self.folder = folder
         self._terraform = terraform
         ours = Path(environment["TF_CLI_CONFIG_FILE"]).parent
-        # Terraform starts the provider of whatever is in the state. A move needs it not: ours stands in.
+        # Terraform starts the provider of whatever is in the state. A move does without: ours stands in.
         theirs = folder / "theirs"
         theirs.mkdir()
         shutil.copy(ours / "terraform-provider-coffret", theirs / "terraform-provider-openstack")

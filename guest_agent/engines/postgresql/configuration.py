@@ -193,7 +193,10 @@ class Configuration:
                 desired=wanted.get(name.lower()),
             )
             for name, running in connection.execute(
-                "SELECT name, current_setting(name) FROM pg_settings WHERE pending_restart ORDER BY name"
+                # what has left the files counts as pending for PostgreSQL even if it has its default
+                "SELECT name, current_setting(name) FROM pg_settings WHERE pending_restart"
+                " AND NOT (lower(name) <> ALL(%s) AND setting = boot_val) ORDER BY name",
+                [list(wanted)],
             ).fetchall()
         ]
         return SeenConfiguration(
