@@ -17,7 +17,7 @@ from control_plane.clouds.openstack.images import Images
 from control_plane.clouds.registry import open_cloud
 from control_plane.settings import Settings, SettingsError
 
-pytestmark = pytest.mark.openstack
+pytestmark = [pytest.mark.openstack, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -179,6 +179,7 @@ def test_a_member_works_in_their_project(client: Client, ann: Someone) -> None:
     problem(client("PUT", f"/quotas/{ann.project.id}", {}, X_Auth_Token=token), 403, "forbidden")
 
 
+@pytest.mark.slow
 def test_the_cloud_is_asked_with_the_callers_own_token(
     client: Client, ann: Someone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,6 +190,7 @@ def test_the_cloud_is_asked_with_the_callers_own_token(
     assert eyes == [token]
 
 
+@pytest.mark.slow
 def test_roles_of_keystone_are_what_counts(
     client: Client, people: Callable[..., Someone], ann: Someone
 ) -> None:
@@ -228,6 +230,7 @@ def test_without_a_token_that_keystone_knows_nothing_is_shown(
         assert answer.headers["WWW-Authenticate"].endswith(", Bearer")
 
 
+@pytest.mark.slow
 def test_what_a_caller_says_of_themselves_does_not_count(
     client: Client, ann: Someone, bob: Someone
 ) -> None:
@@ -240,6 +243,7 @@ def test_what_a_caller_says_of_themselves_does_not_count(
     problem(client("GET", "/tokens", X_Auth_Token=bob.token(), **forged), 403, "forbidden")
 
 
+@pytest.mark.slow
 def test_two_tokens_at_once_are_refused(client: Client, ann: Someone) -> None:
     answer = client("GET", "/instances", X_Auth_Token=ann.token(), Authorization="Bearer cfrt_a.b")
     problem(answer, 401, "unauthenticated", says="both")
@@ -276,6 +280,7 @@ def test_an_application_credential_works_until_it_is_revoked(
     problem(client.get("/instances", token), 401, "unauthenticated", says="revoked")
 
 
+@pytest.mark.slow
 def test_a_token_ends_when_it_expires_though_it_was_just_seen(
     client: Client, ann: Someone, cloud_connection: Connection
 ) -> None:
@@ -287,6 +292,7 @@ def test_a_token_ends_when_it_expires_though_it_was_just_seen(
     problem(client.get("/instances", token), 401, "unauthenticated", says="expired")
 
 
+@pytest.mark.slow
 def test_our_own_token_is_renewed_when_it_ends(
     client: Client, ann: Someone, bob: Someone, cloud_connection: Connection
 ) -> None:
@@ -298,6 +304,7 @@ def test_our_own_token_is_renewed_when_it_ends(
     assert session.get_token() != ours
 
 
+@pytest.mark.slow
 def test_a_keystone_that_hangs_does_not_hold_all_threads(
     cloud_connection: Connection, tmp_path: Path, ann: Someone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -321,6 +328,7 @@ def test_a_keystone_that_hangs_does_not_hold_all_threads(
     assert taken[-1] < 8
 
 
+@pytest.mark.slow
 def test_keystone_is_asked_once_for_many_requests(
     client: Client, ann: Someone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -394,6 +402,7 @@ def test_no_secret_is_written_anywhere(
             assert secret is None or secret.encode() not in content, f"{what} is in {file.name}"
 
 
+@pytest.mark.slow
 def test_while_keystone_is_away_its_callers_wait_and_others_work(
     start: Callable[..., Serving], cloud_connection: Connection, tmp_path: Path, ann: Someone
 ) -> None:
@@ -418,6 +427,7 @@ def refused_start(environment: dict[str, str], folder: Path) -> str:
     return run.stderr
 
 
+@pytest.mark.slow
 def test_an_account_that_keystone_refuses_is_said_at_the_start(
     cloud_connection: Connection, tmp_path: Path
 ) -> None:
@@ -431,6 +441,7 @@ def test_an_account_that_keystone_refuses_is_said_at_the_start(
     assert "Cloud nope was not found" in refused_start({"OS_CLOUD": "nope"}, tmp_path)
 
 
+@pytest.mark.slow
 def test_an_account_that_may_not_check_tokens_is_our_fault_and_not_the_callers(
     start: Callable[..., Serving], ann: Someone, bob: Someone, cloud_connection: Connection, tmp_path: Path
 ) -> None:
@@ -489,6 +500,7 @@ def test_the_control_plane_is_put_into_the_catalogue(
     assert found == "https://coffret.example.org:8779"
 
 
+@pytest.mark.slow
 def test_a_disabled_endpoint_is_enabled_again(cloud_connection: Connection, region: str) -> None:
     identity = cloud_connection.identity
     register("--url", "http://10.0.0.1:1", "--region", region)
@@ -498,6 +510,7 @@ def test_a_disabled_endpoint_is_enabled_again(cloud_connection: Connection, regi
     assert all(endpoint.is_enabled for endpoint in identity.endpoints(region_id=region))
 
 
+@pytest.mark.slow
 def test_what_cannot_be_registered_is_said(
     cloud_connection: Connection, region: str, tmp_path: Path, ann: Someone
 ) -> None:
@@ -516,6 +529,7 @@ def test_what_cannot_be_registered_is_said(
     assert endpoints(cloud_connection, region) == {}
 
 
+@pytest.mark.slow
 def test_another_database_service_in_the_region_is_not_put_aside(
     cloud_connection: Connection, region: str
 ) -> None:
@@ -530,6 +544,7 @@ def test_another_database_service_in_the_region_is_not_put_aside(
     assert endpoints(cloud_connection, region) == {"public": "http://10.0.0.1:2"}
 
 
+@pytest.mark.slow
 def test_access_rules_of_an_application_credential_hold(client: Client, region: str, ann: Someone) -> None:
     register("--url", "http://10.0.0.1:1", "--region", region)
     rules = [{"service": "database", "method": "GET", "path": "/v1/instances/*"}]
@@ -544,6 +559,7 @@ def test_access_rules_of_an_application_credential_hold(client: Client, region: 
         problem(around, 401, "unauthenticated", says="X-Service-Token is not the token of a service")
 
 
+@pytest.mark.slow
 def test_a_service_may_pass_on_a_callers_token(
     client: Client, ann: Someone, people: Callable[..., Someone]
 ) -> None:

@@ -75,6 +75,7 @@ def told(coffret: Deployment, instance_id: str) -> dict[str, Any]:
     return dict(json.loads(files["/var/lib/coffret/agent/agent.json"]))
 
 
+@pytest.mark.slow
 def test_its_user_data_tells_the_agent_its_instance_and_its_volume(
     coffret: Deployment, make: Callable[..., dict[str, Any]]
 ) -> None:
@@ -85,6 +86,7 @@ def test_its_user_data_tells_the_agent_its_instance_and_its_volume(
     assert settings["url"] == coffret.url
 
 
+@pytest.mark.slow
 def test_a_server_whose_agent_never_got_in_and_no_longer_can_is_made_anew(
     coffret: Deployment, make: Callable[..., dict[str, Any]]
 ) -> None:
@@ -126,6 +128,7 @@ def test_another_flavor_resizes_the_server(
     assert coffret.actions(instance["id"])[-2:] == ["resize", "confirmResize"]
 
 
+@pytest.mark.slow
 def test_a_resize_that_finds_no_host_is_said_and_leaves_the_instance_as_it_is(
     coffret: Deployment, make: Callable[..., dict[str, Any]], giant: str
 ) -> None:
@@ -139,6 +142,7 @@ def test_a_resize_that_finds_no_host_is_said_and_leaves_the_instance_as_it_is(
     coffret.has_cloud_objects("modest")
 
 
+@pytest.mark.slow
 def test_a_smaller_root_disk_is_refused_before_anything_is_done(
     coffret: Deployment, make: Callable[..., dict[str, Any]]
 ) -> None:
@@ -174,6 +178,7 @@ def test_a_volume_that_cannot_is_grown_while_its_server_is_stopped(
     assert coffret.actions(instance["id"])[-4:] == ["stop", "detach_volume", "attach_volume", "start"]
 
 
+@pytest.mark.slow
 def test_another_name_is_the_servers_and_the_volumes(
     coffret: Deployment, make: Callable[..., dict[str, Any]]
 ) -> None:
@@ -187,6 +192,7 @@ def test_another_name_is_the_servers_and_the_volumes(
         coffret.change("after", name="before")
 
 
+@pytest.mark.slow
 def test_allowed_cidrs_are_rules_of_its_security_group(
     coffret: Deployment, make: Callable[..., dict[str, Any]]
 ) -> None:
@@ -244,6 +250,7 @@ def test_a_server_that_vanished_is_made_again_around_its_volume(
     assert any(gone in event["message"] for event in events)
 
 
+@pytest.mark.slow
 def test_by_a_manual_policy_it_is_said_and_a_rebuild_mends_it(
     coffret: Deployment, make: Callable[..., dict[str, Any]]
 ) -> None:
@@ -277,6 +284,7 @@ def test_a_volume_that_vanished_is_said_and_never_replaced_by_an_empty_one(
     assert coffret.servers(instance["id"]) == []
 
 
+@pytest.mark.slow
 def test_a_server_in_error_is_said_and_rebooted(
     coffret: Deployment, make: Callable[..., dict[str, Any]], admin: Connection
 ) -> None:
@@ -290,6 +298,7 @@ def test_a_server_in_error_is_said_and_rebooted(
     assert any("in ERROR" in event["message"] for event in events)
 
 
+@pytest.mark.slow
 def test_a_server_that_someone_stopped_is_started(
     coffret: Deployment, make: Callable[..., dict[str, Any]]
 ) -> None:
@@ -300,6 +309,7 @@ def test_a_server_that_someone_stopped_is_started(
     coffret.wait_for_server(instance["id"], "ACTIVE")
 
 
+@pytest.mark.slow
 def test_a_server_that_an_operator_paused_is_left_alone_until_it_goes_on(
     coffret: Deployment, make: Callable[..., dict[str, Any]]
 ) -> None:
@@ -313,6 +323,7 @@ def test_a_server_that_an_operator_paused_is_left_alone_until_it_goes_on(
     coffret.has_cloud_objects("paused")
 
 
+@pytest.mark.slow
 def test_a_locked_server_is_not_changed_until_it_is_unlocked(
     coffret: Deployment, make: Callable[..., dict[str, Any]]
 ) -> None:
@@ -328,6 +339,7 @@ def test_a_locked_server_is_not_changed_until_it_is_unlocked(
     assert coffret.server(instance["id"]).flavor.original_name == "db.small"
 
 
+@pytest.mark.slow
 def test_a_volume_that_someone_detached_is_attached_again(
     coffret: Deployment, make: Callable[..., dict[str, Any]]
 ) -> None:
@@ -339,6 +351,7 @@ def test_a_volume_that_someone_detached_is_attached_again(
     eventually(lambda: coffret.volume(instance["id"]).status == "in-use", SECONDS, 0.5)
 
 
+@pytest.mark.slow
 def test_a_port_that_someone_deleted_is_made_again_for_the_server(
     coffret: Deployment, make: Callable[..., dict[str, Any]]
 ) -> None:
@@ -353,6 +366,7 @@ def test_a_port_that_someone_deleted_is_made_again_for_the_server(
     assert coffret.server(instance["id"]).id == server.id
 
 
+@pytest.mark.slow
 def test_of_two_servers_with_its_tags_the_one_with_the_volume_stays(
     coffret: Deployment, make: Callable[..., dict[str, Any]]
 ) -> None:
@@ -398,6 +412,7 @@ def reserve(coffret: Deployment, volume_id: str) -> None:
     eventually(lambda: storage.get_volume(volume_id).status == "reserved", SECONDS, 0.5)
 
 
+@pytest.mark.slow
 def test_a_volume_that_nova_forgot_to_let_go_of_is_freed(
     coffret: Deployment, make: Callable[..., dict[str, Any]]
 ) -> None:
@@ -437,6 +452,7 @@ def test_a_used_up_quota_is_said_and_it_goes_on_once_there_is_room(
     coffret.remove("waiting")
 
 
+@pytest.mark.slow
 def test_instances_that_shall_not_share_a_host_wait_for_another(
     coffret: Deployment, body: dict[str, Any]
 ) -> None:
@@ -451,6 +467,7 @@ def test_instances_that_shall_not_share_a_host_wait_for_another(
     assert not [kind for kind, _ in coffret.objects() if kind == "server group"]
 
 
+@pytest.mark.slow
 def test_instances_made_at_once_find_one_server_group(coffret: Deployment, body: dict[str, Any]) -> None:
     names = [f"peer{number}" for number in range(4)]
     for name in names:
@@ -469,6 +486,7 @@ def test_instances_made_at_once_find_one_server_group(coffret: Deployment, body:
     assert not [kind for kind, _ in coffret.objects() if kind == "server group"]
 
 
+@pytest.mark.slow
 def test_a_zone_that_is_not_there_is_refused_with_those_that_are(
     coffret: Deployment, body: dict[str, Any]
 ) -> None:
@@ -509,6 +527,7 @@ def without_a_volume(coffret: Deployment, instance_id: str) -> None:
     coffret.connection.block_storage.delete_volume(volume)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", [building, stopped, paused, resizing, without_a_volume])
 def test_deleted_in_any_state_it_leaves_nothing(
     coffret: Deployment, body: dict[str, Any], state: Callable[[Deployment, str], None]
@@ -520,6 +539,7 @@ def test_deleted_in_any_state_it_leaves_nothing(
     assert coffret.servers(instance["id"]) == coffret.volumes(instance["id"]) == []
 
 
+@pytest.mark.slow
 def test_deleted_in_error_it_leaves_nothing(
     coffret: Deployment, make: Callable[..., dict[str, Any]], admin: Connection, body: dict[str, Any]
 ) -> None:

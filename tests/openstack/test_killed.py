@@ -9,7 +9,7 @@ from openstack.connection import Connection
 
 from control_plane.clouds.base import CloudError, CloudPending
 
-pytestmark = pytest.mark.openstack
+pytestmark = [pytest.mark.openstack, pytest.mark.slow]
 
 PASSES = 60
 

@@ -107,6 +107,7 @@ def building(coffret: Deployment, name: str) -> str:
     return instance_id
 
 
+@pytest.mark.slow
 def test_another_flavor_while_its_server_is_built_is_what_it_gets(
     coffret: Deployment, body: dict[str, Any]
 ) -> None:
@@ -121,6 +122,7 @@ def test_another_flavor_while_its_server_is_built_is_what_it_gets(
     coffret.remove("changed")
 
 
+@pytest.mark.slow
 def test_deleted_while_its_server_is_built_it_leaves_nothing(
     coffret: Deployment, body: dict[str, Any]
 ) -> None:
@@ -130,6 +132,7 @@ def test_deleted_while_its_server_is_built_it_leaves_nothing(
     assert left(coffret, instance_id) == []
 
 
+@pytest.mark.slow
 def test_deleted_before_the_cloud_was_asked_for_much_it_leaves_nothing(
     coffret: Deployment, body: dict[str, Any]
 ) -> None:
@@ -192,6 +195,7 @@ def steady(cramped: Deployment, body: dict[str, Any]) -> str:
     return str(cramped.has_cloud_objects("steady")["name"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("limit", "who"),
     [
@@ -229,6 +233,7 @@ def test_when_a_quota_is_used_up_it_says_so_and_goes_on_by_itself_once_there_is_
     cramped.remove("waiting")
 
 
+@pytest.mark.slow
 def test_deleted_while_it_waits_for_room_it_leaves_nothing(
     cramped: Deployment, project: OwnProject, admin: Connection, steady: str, body: dict[str, Any]
 ) -> None:

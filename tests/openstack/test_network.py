@@ -14,7 +14,7 @@ from openstack.connection import Connection
 from control_plane.clouds.base import CloudError, CloudRefusal, ServerSpec
 from control_plane.settings import SettingsError
 
-pytestmark = pytest.mark.openstack
+pytestmark = [pytest.mark.openstack, pytest.mark.slow]
 
 V4, V6 = "10.66.0.0/24", "fd66::/64"
 

@@ -10,7 +10,7 @@ from projects import own_project
 
 from control_plane.clouds.base import CloudError
 
-pytestmark = pytest.mark.openstack
+pytestmark = [pytest.mark.openstack, pytest.mark.slow]
 
 AGAIN = r"tried again until there is room"
 

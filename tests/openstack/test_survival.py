@@ -158,6 +158,7 @@ def test_killed_after_each_request_it_makes_and_deletes_all_once(coffret: Mortal
     assert coffret.counted() == {}
 
 
+@pytest.mark.slow
 def test_a_cloud_that_fails_and_loses_answers_gets_all_once(coffret: Mortal) -> None:
     coffret.live("failing")
     coffret.is_asked()

@@ -16,7 +16,7 @@ from openstack.connection import Connection
 
 from bench.service import COFFRET, Service, serving
 
-pytestmark = pytest.mark.openstack
+pytestmark = [pytest.mark.openstack, pytest.mark.slow]
 
 CONFIGURATION = """
 terraform {

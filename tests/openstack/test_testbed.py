@@ -9,7 +9,7 @@ from openstack.compute.v2.server import Server
 from openstack.connection import Connection
 from openstack.network.v2.port import Port
 
-pytestmark = pytest.mark.openstack
+pytestmark = [pytest.mark.openstack, pytest.mark.slow]
 
 SECONDS = 90
 

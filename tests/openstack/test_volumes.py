@@ -13,7 +13,7 @@ from openstack.connection import Connection
 
 from control_plane.clouds.base import CloudError, CloudRefusal, ServerSpec, Volume
 
-pytestmark = pytest.mark.openstack
+pytestmark = [pytest.mark.openstack, pytest.mark.slow]
 
 SECONDS = 90
 TOO_MUCH = 100_000
