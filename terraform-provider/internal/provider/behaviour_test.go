@@ -19,12 +19,23 @@ import (
 type controlPlane struct {
 	sync.Mutex
 	put, get http.HandlerFunc
+	try      http.HandlerFunc // dry runs; where it is nil they tell of no impact
 	asked    []string
+	tried    []string
 }
 
 func (c *controlPlane) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.Lock()
 	defer c.Unlock()
+	if r.URL.Query().Get("dry_run") == "true" {
+		c.tried = append(c.tried, r.Method+" "+r.URL.Path)
+		if c.try != nil {
+			c.try(w, r)
+		} else {
+			fmt.Fprint(w, `{"impact": []}`)
+		}
+		return
+	}
 	c.asked = append(c.asked, r.Method+" "+r.URL.Path)
 	switch {
 	case r.URL.Path == "/v1/events":
