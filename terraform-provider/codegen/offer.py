@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from .document import Document, Field, Type, Unmapped, observed
@@ -77,11 +78,29 @@ class Offer:
         return 10 if self.waits else 2
 
     @property
+    def fixed(self) -> list[tuple[str, ...]]:
+        """The attributes whose change makes a new resource."""
+        return list(_fixed(self.fields))
+
+    @property
+    def restarts(self) -> bool:
+        """Whether a change may restart engines."""
+        return self.type in ("configuration_group", "instance")
+
+    @property
     def events_of(self) -> str:
         """The attribute that names the instance whose events tell of this resource."""
         if self.type == "instance":
             return "id"
         return "instance" if any(parent.name == "instance" for parent in self.parents) else ""
+
+
+def _fixed(fields: tuple[Field, ...], around: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for field in fields:
+        if field.immutable:
+            yield (*around, field.name)
+        elif field.type.kind == "object":
+            yield from _fixed(field.type.fields, (*around, field.name))
 
 
 def resources(document: Document) -> list[Offer]:

@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -63,6 +64,9 @@ func New(endpoint string, credential Credential, web *http.Client, userAgent str
 
 // Unusable returns a client whose every request fails with err.
 func Unusable(err error) *Client { return &Client{unusable: err} }
+
+// Usable says whether requests can be sent at all.
+func (c *Client) Usable() bool { return c.unusable == nil }
 
 // NewHTTP returns what requests are sent through; nil settings are the system's CAs and no certificate.
 func NewHTTP(settings *tls.Config) *http.Client {
@@ -114,6 +118,24 @@ func (c *Client) Delete(ctx context.Context, path string) (Object, error) {
 	return answer, err
 }
 
+// dryRun makes a write tell what it would do, and do nothing.
+const dryRun = "?dry_run=true"
+
+// TryCreate tells what Create would do: it returns the resource as it would be, with its impact, or the problem.
+func (c *Client) TryCreate(ctx context.Context, path string, body Object) (Object, error) {
+	return c.Create(ctx, path+dryRun, body)
+}
+
+// TryReplace tells what Replace would do.
+func (c *Client) TryReplace(ctx context.Context, path string, body Object) (Object, error) {
+	return c.Replace(ctx, path+dryRun, body)
+}
+
+// TryDelete tells what Delete would do.
+func (c *Client) TryDelete(ctx context.Context, path string) (Object, error) {
+	return c.Delete(ctx, path+dryRun)
+}
+
 // List reads all pages of a list.
 func (c *Client) List(ctx context.Context, path string) ([]Object, error) {
 	var items []Object
@@ -159,7 +181,8 @@ func (c *Client) do(
 			return nil, fmt.Errorf("writing the body of %s %s: %w", method, path, err)
 		}
 	}
-	if writes(method) {
+	tries := strings.HasSuffix(path, dryRun)
+	if writes(method) && !tries {
 		defer c.insides.forget()
 	}
 	unanswered := false
@@ -174,7 +197,8 @@ func (c *Client) do(
 		}
 		unanswered = unanswered || mayHaveArrived(err)
 		pause, again := pauseBeforeRetry(method, err, attempt)
-		if !again || ctx.Err() != nil {
+		waits := problem != nil && problem.Status == http.StatusConflict
+		if !again || tries && waits || ctx.Err() != nil {
 			return nil, err
 		}
 		if !Sleep(ctx, pause) {

@@ -20,7 +20,8 @@ type Problem struct {
 	Detail     string        `json:"detail"`
 	Errors     []FieldError  `json:"errors"`
 	RequestID  string        `json:"request_id"`
-	ID         string        `json:"id"` // of the resource that is in the way (412)
+	ID         string        `json:"id"`       // of the resource that is in the way (412)
+	Resource   string        `json:"resource"` // that the quota limits
 	RetryAfter time.Duration `json:"-"`
 	Hint       string        `json:"-"` // what else the client knows of it
 	// Unsure: an earlier attempt of the same request got no answer, and may have been carried out.

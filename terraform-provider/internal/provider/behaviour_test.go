@@ -19,12 +19,23 @@ import (
 type controlPlane struct {
 	sync.Mutex
 	put, get http.HandlerFunc
+	try      http.HandlerFunc // dry runs; where it is nil they tell of no impact
 	asked    []string
+	tried    []string
 }
 
 func (c *controlPlane) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.Lock()
 	defer c.Unlock()
+	if r.URL.Query().Get("dry_run") == "true" {
+		c.tried = append(c.tried, r.Method+" "+r.URL.Path)
+		if c.try != nil {
+			c.try(w, r)
+		} else {
+			fmt.Fprint(w, `{"impact": []}`)
+		}
+		return
+	}
 	c.asked = append(c.asked, r.Method+" "+r.URL.Path)
 	switch {
 	case r.URL.Path == "/v1/events":
@@ -384,4 +395,35 @@ func TestWhatIsGoneLeavesTheStateAndWhatCannotBeReachedStays(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestAPlanThatCannotBeCheckedIsAWarning(t *testing.T) {
+	for what, try := range map[string]http.HandlerFunc{
+		"not allowed":      problem(403, "forbidden"),
+		"no control plane": sends(404, "no such page"),
+		"broken":           problem(500, "error"),
+	} {
+		t.Run(what, func(t *testing.T) {
+			c := &controlPlane{try: try, put: sends(200, instanceIn("ACTIVE", ""))}
+			state, diagnostics := serve(t, c).create("1m")
+			if errors := said(diagnostics, tfprotov6.DiagnosticSeverityError); errors != "" {
+				t.Error(errors)
+			}
+			has(t, said(diagnostics, tfprotov6.DiagnosticSeverityWarning), "The plan is not checked", `"orders-db"`)
+			isText(t, state["id"], "the-id")
+		})
+	}
+}
+
+func TestAPlanDoesNotWaitForANameThatIsBeingDeleted(t *testing.T) {
+	busy := func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Retry-After", "1")
+		problem(409, "conflict")(w, r)
+	}
+	c := &controlPlane{try: busy, put: sends(200, instanceIn("ACTIVE", ""))}
+	state, diagnostics := serve(t, c).create("1m")
+	if len(diagnostics) > 0 || len(c.tried) != 1 {
+		t.Errorf("it said %v after %q", diagnostics, c.tried)
+	}
+	isText(t, state["id"], "the-id")
 }

@@ -22,6 +22,10 @@ type Facts struct {
 	Key string
 	// Fields are the attributes that the API knows; timeouts and parents are not among them.
 	Fields []Field
+	// Fixed are the attributes whose change makes a new resource; the parents are not among them.
+	Fixed [][]string
+	// Restarts: a change may restart engines, so there is on_restart.
+	Restarts bool
 	// Waits: the resource has a status that says when it is ready.
 	Waits bool
 	// Timeout is the default of each operation's timeout.

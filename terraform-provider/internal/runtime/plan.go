@@ -13,11 +13,12 @@ import (
 )
 
 // ModifyPlan checks what a schema cannot say: secrets that must be there, and parents that are the same
-// under another name. A dry run of the API has its place here, too.
+// under another name; and what the control plane foresees.
 func (r *Resource) ModifyPlan(
 	ctx context.Context, req resource.ModifyPlanRequest, resp *resource.ModifyPlanResponse,
 ) {
 	if req.Plan.Raw.IsNull() {
+		r.foreseeDelete(ctx, attributesOf(req.State.Raw), &resp.Diagnostics)
 		return
 	}
 	plan, config, prior := attributesOf(req.Plan.Raw), attributesOf(req.Config.Raw), attributesOf(req.State.Raw)
@@ -37,17 +38,15 @@ func (r *Resource) ModifyPlan(
 				fmt.Sprintf("Another %s says that there is another %s; set it.", field.SecretOf, field.Attr))
 		}
 	}
-	if req.State.Raw.IsNull() {
-		return
-	}
 	for _, parent := range r.facts.Parents {
-		if plan[parent].Equal(prior[parent]) {
+		if req.State.Raw.IsNull() || plan[parent].Equal(prior[parent]) {
 			continue
 		}
 		if !plan[parent].IsKnown() || r.isElsewhere(ctx, plan, prior) {
 			resp.RequiresReplace = append(resp.RequiresReplace, path.Root(parent))
 		}
 	}
+	r.foresee(ctx, req, resp, plan, config, prior)
 }
 
 // isElsewhere says whether the plan's parents are other resources than the state's, and not the same ones

@@ -31,12 +31,13 @@ type Settings struct {
 	defaultLabels tftypes.Value
 	// adopt: a create takes over what is there already, if it is as it is wanted.
 	adopt bool
+	run   *run
 }
 
 // NewSettings returns the settings of a configured provider, whose block has these attributes.
 func NewSettings(client *client.Client, block map[string]tftypes.Value) Settings {
 	adopt, _ := toJSON(block["adopt"])
-	return Settings{client, block["default_labels"], adopt == true}
+	return Settings{client, block["default_labels"], adopt == true, newRun()}
 }
 
 var (
@@ -56,6 +57,9 @@ func NewResource(facts Facts, attributes schema.Schema) resource.Resource {
 			UpdateDescription: limitDescription("updating", facts),
 			DeleteDescription: limitDescription("deleting", facts),
 		}),
+	}
+	if facts.Restarts {
+		attributes.Attributes[onRestart] = onRestartAttribute
 	}
 	return &Resource{facts: facts, schema: attributes}
 }
@@ -134,6 +138,7 @@ func (r *Resource) Read(ctx context.Context, req resource.ReadRequest, resp *res
 		r.report(&resp.Diagnostics, "read", err)
 		return
 	}
+	r.settings.run.meets(text(made["id"]))
 	remembered, diags := req.Private.GetKey(ctx, spellingsKey)
 	resp.Diagnostics.Append(diags...)
 	r.facts.keep(made, prior, remembered, document)

@@ -25,10 +25,15 @@ import (
 // NewResource returns the resource coffret_configuration_group.
 func NewResource() resource.Resource {
 	return runtime.NewResource(runtime.Facts{
-		Type:    "configuration_group",
-		Path:    "/v1/configuration-groups/{name}",
-		Key:     "name",
-		Timeout: 2 * time.Minute,
+		Type: "configuration_group",
+		Path: "/v1/configuration-groups/{name}",
+		Key:  "name",
+		Fixed: [][]string{
+			{"datastore"},
+			{"version"},
+		},
+		Restarts: true,
+		Timeout:  2 * time.Minute,
 		Filters: []runtime.Filter{
 			{Name: "name", Description: "Only the one of this name."},
 			{Name: "datastore", Description: "Only those of this datastore."},

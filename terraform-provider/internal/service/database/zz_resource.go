@@ -19,10 +19,13 @@ import (
 // NewResource returns the resource coffret_database.
 func NewResource() resource.Resource {
 	return runtime.NewResource(runtime.Facts{
-		Type:     "database",
-		Path:     "/v1/instances/{instance}/databases/{name}",
-		Parents:  []string{"instance"},
-		Key:      "name",
+		Type:    "database",
+		Path:    "/v1/instances/{instance}/databases/{name}",
+		Parents: []string{"instance"},
+		Key:     "name",
+		Fixed: [][]string{
+			{"name"},
+		},
 		Waits:    true,
 		Timeout:  10 * time.Minute,
 		EventsOf: "instance",

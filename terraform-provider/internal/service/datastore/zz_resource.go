@@ -21,9 +21,13 @@ import (
 // NewResource returns the resource coffret_datastore.
 func NewResource() resource.Resource {
 	return runtime.NewResource(runtime.Facts{
-		Type:    "datastore",
-		Path:    "/v1/datastores/{name}",
-		Key:     "name",
+		Type: "datastore",
+		Path: "/v1/datastores/{name}",
+		Key:  "name",
+		Fixed: [][]string{
+			{"name"},
+			{"manager"},
+		},
 		Timeout: 2 * time.Minute,
 		Fields: []runtime.Field{
 			{Attr: "id", JSON: []string{"id"}, Stable: true},

@@ -29,6 +29,9 @@ func NewResource() resource.Resource {
 		Path:    "/v1/datastores/{datastore}/versions/{name}",
 		Parents: []string{"datastore"},
 		Key:     "name",
+		Fixed: [][]string{
+			{"name"},
+		},
 		Timeout: 2 * time.Minute,
 		Fields: []runtime.Field{
 			{Attr: "id", JSON: []string{"id"}, Stable: true},

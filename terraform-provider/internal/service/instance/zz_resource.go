@@ -30,9 +30,17 @@ import (
 // NewResource returns the resource coffret_instance.
 func NewResource() resource.Resource {
 	return runtime.NewResource(runtime.Facts{
-		Type:     "instance",
-		Path:     "/v1/instances/{name}",
-		Key:      "name",
+		Type: "instance",
+		Path: "/v1/instances/{name}",
+		Key:  "name",
+		Fixed: [][]string{
+			{"datastore"},
+			{"volume", "type"},
+			{"network"},
+			{"availability_zone"},
+			{"server_group"},
+		},
+		Restarts: true,
 		Waits:    true,
 		Timeout:  30 * time.Minute,
 		EventsOf: "id",

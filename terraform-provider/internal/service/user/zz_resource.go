@@ -24,10 +24,13 @@ import (
 // NewResource returns the resource coffret_user.
 func NewResource() resource.Resource {
 	return runtime.NewResource(runtime.Facts{
-		Type:     "user",
-		Path:     "/v1/instances/{instance}/users/{name}",
-		Parents:  []string{"instance"},
-		Key:      "name",
+		Type:    "user",
+		Path:    "/v1/instances/{instance}/users/{name}",
+		Parents: []string{"instance"},
+		Key:     "name",
+		Fixed: [][]string{
+			{"name"},
+		},
 		Waits:    true,
 		Timeout:  10 * time.Minute,
 		EventsOf: "instance",
