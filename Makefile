@@ -101,7 +101,7 @@ bench: setup-dev provider ## Measure; one line a figure
 	@python -m bench
 
 .PHONY: bench-openstack
-bench-openstack: setup-dev ## Likewise on the test bed: 25 minutes (make testbed)
+bench-openstack: setup-dev ## Likewise on the test bed: 15 minutes (make testbed)
 	@$(ON_CLOUD) python -m bench.openstack
 
 # The test bed: tests/testbed/README.md
