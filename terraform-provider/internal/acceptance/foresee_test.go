@@ -212,16 +212,16 @@ func TestAPlanHasRefusalsAtTheirAttributes(t *testing.T) {
 	}
 }
 
-func TestWhatAnotherPlanMayMakeIsAWarning(t *testing.T) {
+func TestWhatAnotherProviderBlockMayMakeIsAWarning(t *testing.T) {
 	for what, scene := range map[string]struct{ config, asks, says string }{
 		"a group": {
 			instance(name("instance"), oneGiB+"\n configuration_group = \"none\""), putInstance,
-			`^WARNING AttributeName\("configuration_group"\) .*none.* Unless this plan makes it`,
+			`^WARNING AttributeName\("configuration_group"\) .*none.* Unless another change`,
 		},
 		"an instance": {
 			"resource \"coffret_database\" \"test\" {\n instance = \"none\"\n name = \"orders\"\n}",
 			"PUT /v1/instances/none/databases",
-			`^WARNING AttributeName\("instance"\) .*no instance 'none'.* Unless this plan makes it`,
+			`^WARNING AttributeName\("instance"\) .*no instance 'none'.* Unless another change`,
 		},
 	} {
 		t.Run(what, func(t *testing.T) {
