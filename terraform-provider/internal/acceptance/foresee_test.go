@@ -256,7 +256,7 @@ func TestAPlanTellsOfDataThatGoes(t *testing.T) {
 	o := observed(t)
 	const protected, elsewhere = "\n deletion_protection = true", "\n availability_zone = \"nova\""
 	const goes = `^WARNING .*Data goes for good: .*`
-	destroy := o.plans(instance(n, oneGiB+elsewhere), []string{deleteInstance}, goes+n)
+	destroy := o.plans(instance(n, oneGiB), []string{deleteInstance}, goes+n)
 	destroy.Destroy = true
 	o.test(t,
 		o.plans(instance(n, oneGiB+protected), []string{putInstance}),
@@ -272,7 +272,8 @@ func TestAPlanTellsOfDataThatGoes(t *testing.T) {
 		// Made anew: the same plan deletes what has the name.
 		o.plans(instance(n, oneGiB+elsewhere), []string{deleteInstance}, goes+n),
 		resource.TestStep{
-			PreConfig: o.forget, Config: instance(n, oneGiB+elsewhere), Taint: []string{"coffret_instance.test"},
+			// What is tainted is planned as if it were new, here with what the old one could not become.
+			PreConfig: o.forget, Config: instance(n, oneGiB), Taint: []string{"coffret_instance.test"},
 			ConfigPlanChecks: before(
 				plancheck.ExpectResourceAction("coffret_instance.test", plancheck.ResourceActionReplace),
 				expected{o, []string{putInstance}, nil}),
