@@ -172,6 +172,7 @@ def _write(
     while True:
         row = _find(ctx, key)
         refuse_while_deleting(row, f"instance {key!r}")
+        preconditions.check(row)  # before the values, which may be for a row that must not be there
         asked = _columns(ctx, row, key, wanted(row))
         _ask_cloud(ctx, row, asked)
         with transaction():

@@ -212,16 +212,16 @@ func TestAPlanHasRefusalsAtTheirAttributes(t *testing.T) {
 	}
 }
 
-func TestWhatAnotherPlanMayMakeIsAWarning(t *testing.T) {
+func TestWhatAnotherProviderBlockMayMakeIsAWarning(t *testing.T) {
 	for what, scene := range map[string]struct{ config, asks, says string }{
 		"a group": {
 			instance(name("instance"), oneGiB+"\n configuration_group = \"none\""), putInstance,
-			`^WARNING AttributeName\("configuration_group"\) .*none.* Unless this plan makes it`,
+			`^WARNING AttributeName\("configuration_group"\) .*none.* Unless another change`,
 		},
 		"an instance": {
 			"resource \"coffret_database\" \"test\" {\n instance = \"none\"\n name = \"orders\"\n}",
 			"PUT /v1/instances/none/databases",
-			`^WARNING AttributeName\("instance"\) .*no instance 'none'.* Unless this plan makes it`,
+			`^WARNING AttributeName\("instance"\) .*no instance 'none'.* Unless another change`,
 		},
 	} {
 		t.Run(what, func(t *testing.T) {
@@ -256,7 +256,7 @@ func TestAPlanTellsOfDataThatGoes(t *testing.T) {
 	o := observed(t)
 	const protected, elsewhere = "\n deletion_protection = true", "\n availability_zone = \"nova\""
 	const goes = `^WARNING .*Data goes for good: .*`
-	destroy := o.plans(instance(n, oneGiB+elsewhere), []string{deleteInstance}, goes+n)
+	destroy := o.plans(instance(n, oneGiB), []string{deleteInstance}, goes+n)
 	destroy.Destroy = true
 	o.test(t,
 		o.plans(instance(n, oneGiB+protected), []string{putInstance}),
@@ -272,7 +272,8 @@ func TestAPlanTellsOfDataThatGoes(t *testing.T) {
 		// Made anew: the same plan deletes what has the name.
 		o.plans(instance(n, oneGiB+elsewhere), []string{deleteInstance}, goes+n),
 		resource.TestStep{
-			PreConfig: o.forget, Config: instance(n, oneGiB+elsewhere), Taint: []string{"coffret_instance.test"},
+			// What is tainted is planned as if it were new, here with what the old one could not become.
+			PreConfig: o.forget, Config: instance(n, oneGiB), Taint: []string{"coffret_instance.test"},
 			ConfigPlanChecks: before(
 				plancheck.ExpectResourceAction("coffret_instance.test", plancheck.ResourceActionReplace),
 				expected{o, []string{putInstance}, nil}),

@@ -153,18 +153,18 @@ func refuses(problem *client.Problem) bool {
 func (r *Resource) missing(diags *diag.Diagnostics, doing string, plan values, problem *client.Problem) {
 	made := func(name string) bool { return r.settings.run.makes(text(plan[name])) }
 	if parents := r.facts.Parents; doing == "create" && len(parents) > 0 && !slices.ContainsFunc(parents, made) {
-		diags.AddAttributeWarning(path.Root(parents[len(parents)-1]), notYet, unlessMade(problem.Detail, problem))
+		diags.AddAttributeWarning(path.Root(parents[len(parents)-1]), mayFail, unlessRighted(problem.Detail, problem))
 	}
 }
 
-func unlessMade(detail string, problem *client.Problem) string {
-	return detail + "\n\nUnless this plan makes it, the apply will fail." + problem.Origin()
+func unlessRighted(detail string, problem *client.Problem) string {
+	return detail + "\n\nUnless another change of the same plan puts this right, it will be refused." + problem.Origin()
 }
 
-const notYet = "Something is not there yet"
+const mayFail = "The apply may fail"
 
-// references are fields that name resources. The plan of another provider block may make these, so that their
-// absence is a warning only.
+// references are fields that name resources. Another provider block may make or change these, and what its plan
+// has is not seen here; so what is wrong with them is a warning only.
 var references = []string{"configuration_group", "database", "datastore", "default_version", "owner", "version"}
 
 // refuse tells of a change that the control plane refuses: as an error, but for what other changes of the same
@@ -178,7 +178,7 @@ func (r *Resource) refuse(diags *diag.Diagnostics, doing string, body client.Obj
 		if !ok || !slices.Contains(references, steps[len(steps)-1]) {
 			hard.Errors = append(hard.Errors, field)
 		} else if !r.settings.run.makes(named(body, steps)) {
-			diags.AddAttributeWarning(at, notYet, unlessMade(field.Detail, problem))
+			diags.AddAttributeWarning(at, mayFail, unlessRighted(field.Detail, problem))
 		}
 	}
 	if at, ok := quotas[problem.Resource]; ok {
