@@ -20,6 +20,8 @@ from serving import eventually
 pytestmark = pytest.mark.openstack
 
 ORDERS = "/instances/orders"
+LIVES = 20
+"""More than it should take to make the instance, or to delete it."""
 ALL = {"server": 1, "server group": 1, "volume": 1, "port": 1, "security group": 1, "floating IP": 1}
 MAKING = {
     "POST /v2.0/floatingips",
@@ -75,12 +77,13 @@ class Mortal(Deployment):
         def ends() -> bool:
             return self.is_dead() or len(self.hits()) > before or until()
 
-        while True:
+        for _ in range(LIVES):
             before = len(self.hits())
             self.live(fault)
             eventually(ends, SECONDS, 0.2)
             if not self.is_dead() and until():
                 return
+        raise AssertionError(f"{LIVES} lives were not enough; hit were {self.hits()}")
 
     def is_asked(self) -> None:
         """For the instance; it may die of that."""
