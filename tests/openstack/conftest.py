@@ -10,7 +10,7 @@ from deployments import Deployment
 from openstack.connection import Connection
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", autouse=True)
 def cloud_connection(request: pytest.FixtureRequest) -> Iterator[Connection]:
     """The cloud. Only `make test-openstack` uses it: OS_CLOUD in a shell does not mean that tests may."""
     if not request.config.option.markexpr.startswith("openstack"):
