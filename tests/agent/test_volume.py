@@ -1,5 +1,6 @@
 """The agent's data volume, on real block devices."""
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -227,9 +228,11 @@ def test_formatting_that_was_killed_at_any_moment_is_done_again(disk: Disk) -> N
         call("fallocate", "--punch-hole", "--offset", "0", "--length", "2048MiB", disk.file)
         child = os.fork()
         if child == 0:
-            os.setsid()
+            os.setpgid(0, 0)
             disk.volume()._prepare(disk.device)
             os._exit(0)
+        with contextlib.suppress(ProcessLookupError):  # it ended already
+            os.setpgid(child, child)  # whoever of the two comes first
         time.sleep(delay / 1000)
         done, _ = os.waitpid(child, os.WNOHANG)
         if not done:

@@ -144,15 +144,19 @@ SPEC = ServerSpec(
     network={"network_id": "62db8a50-9b70-49e6-851f-15dfb0fd4e05"},
 )
 LIST, MAKE = f"{CINDER}/v3/volumes/detail", f"{CINDER}/v3/volumes"
-VOLUME = {
+VOLUME: dict[str, Any] = {
     "id": "8bf5cf53-696a-47a6-ad5a-8b0a88499f7a",
     "name": "orders",
     "size": 1,
     "status": "creating",
-    "created_at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f"),
     "attachments": [],
     "metadata": {"coffret_instance": INSTANCE},
 }
+
+
+@pytest.fixture(autouse=True)
+def _the_volume_is_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(VOLUME, "created_at", datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f"))
 
 
 def test_a_look_that_fails_once_is_repeated(cloud: Cloud, volumes: Volumes) -> None:

@@ -136,7 +136,7 @@ class Networks:
             if next(iter(holders), None) is not None:
                 raise CloudRefusal(f"{address} is taken; choose another, or leave it out.", pointer)
             return
-        cidrs = ", ".join(subnet.cidr for subnet in subnets)
+        cidrs = ", ".join(sorted(subnet.cidr for subnet in subnets))
         raise CloudRefusal(f"{address} is not in {cidrs}.", pointer)
 
     def _validate_public(self, spec: ServerSpec) -> None:
