@@ -20,6 +20,8 @@ from serving import eventually
 pytestmark = pytest.mark.openstack
 
 ORDERS = "/instances/orders"
+CUT_OFF = (requests.ConnectionError, requests.exceptions.ChunkedEncodingError)
+"""What a client sees of a death: no answer, or half of one."""
 LIVES = 20
 """More than it should take to make the instance, or to delete it."""
 ALL = {"server": 1, "server group": 1, "volume": 1, "port": 1, "security group": 1, "floating IP": 1}
@@ -91,7 +93,7 @@ class Mortal(Deployment):
         tiny = self.connection.image.find_image("tiny", ignore_missing=False)
         network = self.connection.network.find_network("demo-net", ignore_missing=False)
         self.put("/datastores/postgresql/versions/18", {"image": tiny.id})
-        with contextlib.suppress(requests.ConnectionError):
+        with contextlib.suppress(*CUT_OFF):
             self.put(
                 ORDERS,
                 {
@@ -107,7 +109,7 @@ class Mortal(Deployment):
             )
 
     def is_made(self) -> bool:
-        with contextlib.suppress(requests.ConnectionError):
+        with contextlib.suppress(*CUT_OFF):
             return bool(condition(self.instance("orders"))["status"] == "True")
         return False
 
@@ -115,13 +117,13 @@ class Mortal(Deployment):
         """Without the growing pauses after each failure."""
         made = self.is_made()
         if not made and not self.is_dead():
-            with contextlib.suppress(requests.ConnectionError):
+            with contextlib.suppress(*CUT_OFF):
                 if condition(self.instance("orders"))["message"]:
                     self.look_again("orders")
         return made
 
     def is_gone(self) -> bool:
-        with contextlib.suppress(requests.ConnectionError):
+        with contextlib.suppress(*CUT_OFF):
             return self.call("GET", ORDERS).status_code == 404
         return False
 
@@ -154,7 +156,7 @@ def test_killed_after_each_request_it_makes_and_deletes_all_once(coffret: Mortal
     assert coffret.counted() == ALL
     assert len(coffret.server(coffret.instance("orders")["id"]).attached_volumes) == 1
 
-    with contextlib.suppress(requests.ConnectionError):
+    with contextlib.suppress(*CUT_OFF):
         coffret.call("DELETE", ORDERS)
     coffret.suffers("killed", coffret.is_gone)
     assert sorted(coffret.hits()) == sorted(MAKING | DELETING)
