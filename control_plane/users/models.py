@@ -1,4 +1,5 @@
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ForeignKey, String, UniqueConstraint
@@ -24,6 +25,8 @@ class User(InstanceObject, db.Model):  # type: ignore[name-defined,misc]
     """What the engine keeps for the password; the password itself is never stored."""
     password_version: Mapped[int | None]
     grants: Mapped[list[Any]] = mapped_column(default=list)
+    expires_at: Mapped[datetime | None] = mapped_column(index=True)
+    """When the sweep drops it; None: never."""
 
     instance: Mapped[Instance] = relationship()
 
