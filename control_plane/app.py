@@ -3,6 +3,7 @@
 import random
 import re
 import uuid
+from functools import partial
 from pathlib import Path
 
 import flask_migrate
@@ -30,6 +31,7 @@ from control_plane.secrets import open_keys
 from control_plane.settings import Settings
 from control_plane.users.views import blueprint as users
 from control_plane.work.changes import Changes
+from control_plane.work.looking import look_at
 from control_plane.work.runner import Runner
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -77,7 +79,7 @@ def create_app(settings: Settings, cloud: Cloud) -> Flask:
     app.extensions["coffret_changes"] = Changes(
         settings.parked_limit, look_again=1.0 if settings.workers == 1 else 0.2
     )
-    app.extensions["coffret_runner"] = Runner(app, cloud, settings.runner_threads)
+    app.extensions["coffret_runner"] = Runner(partial(look_at, app, cloud), settings.runner_threads)
     problems.register(app)
     app.before_request(_identify)
     app.after_request(_sign)

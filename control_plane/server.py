@@ -27,10 +27,11 @@ from control_plane.database import db
 from control_plane.datastores import service as datastores
 from control_plane.secrets import rotation
 from control_plane.settings import Settings, SettingsError
+from control_plane.work import turns
 from control_plane.work.changes import Changes
 from control_plane.work.lease import void_all
 from control_plane.work.runner import Runner
-from control_plane.work.sweep import Sweep
+from control_plane.work.sweep import TURN, Sweep
 
 GRACE_SECONDS = 20
 _LOCK_SECONDS = 10
@@ -76,6 +77,7 @@ def prepare(app: Flask, settings: Settings) -> None:
         datastores.import_shipped(images=settings.cloud == "openstack")
         if db.engine.dialect.name == "sqlite":
             void_all()  # one process at a time has this file, so nobody holds a lease
+            turns.forgo(TURN)
         db.session.remove()
         db.engine.dispose()  # connections do not survive a fork
 
