@@ -20,6 +20,8 @@ from control_plane.clouds.registry import open_cloud
 from control_plane.database import now
 from control_plane.datastores import service as datastores
 from control_plane.errors import CoffretError
+from control_plane.secrets import rotation
+from control_plane.secrets.commands import secrets_group
 from control_plane.server import log_to_stderr, serve
 from control_plane.settings import Settings
 from control_plane.work import survey
@@ -172,7 +174,11 @@ def _application(settings: Settings) -> Iterator[None]:
     make_folder(settings.data_dir, 0o700)
     with app.app_context():
         flask_migrate.upgrade()
+        rotation.check()
         yield
+
+
+main.add_command(secrets_group(_application))
 
 
 if __name__ == "__main__":

@@ -18,12 +18,14 @@ import flask_migrate
 from flask import Flask
 from gunicorn.app.base import BaseApplication
 
+from control_plane import secrets
 from control_plane.app import create_app
 from control_plane.clouds import Cloud
 from control_plane.clouds.local.places import make_folder
 from control_plane.clouds.registry import open_cloud
 from control_plane.database import db
 from control_plane.datastores import service as datastores
+from control_plane.secrets import rotation
 from control_plane.settings import Settings, SettingsError
 from control_plane.work.changes import Changes
 from control_plane.work.lease import void_all
@@ -68,6 +70,9 @@ def prepare(app: Flask, settings: Settings) -> None:
     """Bring the state database up to date, and take up what a dead process left."""
     with app.app_context():
         flask_migrate.upgrade()
+        rotation.check()
+        if secrets.keys().newest is None:
+            log.warning("secrets are kept in clear; docs/operators/secrets.md says how they are encrypted")
         datastores.import_shipped(images=settings.cloud == "openstack")
         if db.engine.dialect.name == "sqlite":
             void_all()  # one process at a time has this file, so nobody holds a lease

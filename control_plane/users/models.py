@@ -10,6 +10,7 @@ from control_plane.databases.models import InstanceObject
 from control_plane.datastores.managers import MANAGERS
 from control_plane.instances.models import Instance
 from control_plane.instances.status import connection_uri
+from control_plane.secrets import Sealed
 
 
 class User(InstanceObject, db.Model):  # type: ignore[name-defined,misc]
@@ -20,7 +21,7 @@ class User(InstanceObject, db.Model):  # type: ignore[name-defined,misc]
     instance_id: Mapped[str] = mapped_column(ForeignKey("instances.id", ondelete="CASCADE"))
     name: Mapped[str] = mapped_column(String(128))
     host: Mapped[str] = mapped_column(String(255), default="%")
-    verifier: Mapped[str] = mapped_column(String(255))
+    verifier: Mapped[str] = mapped_column(Sealed)
     """What the engine keeps for the password; the password itself is never stored."""
     password_version: Mapped[int | None]
     grants: Mapped[list[Any]] = mapped_column(default=list)
