@@ -17,7 +17,7 @@ from control_plane.database import db, now, transaction
 from control_plane.instances.models import Instance
 from control_plane.instances.status import summarise
 from control_plane.users.service import drop_expired
-from control_plane.work import survey, turns
+from control_plane.work import survey, touches, turns
 from control_plane.work.clock import epoch
 from control_plane.work.lease import free, void_ended
 
@@ -74,6 +74,7 @@ class Sweep:
 
     def _sweep(self) -> None:
         request_due(self._runner)
+        touches.prune()
         drop_expired()
         if time.monotonic() - self._began > SILENT.total_seconds():
             notice_silence()  # not before: nobody could be heard while nobody listened
