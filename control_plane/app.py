@@ -25,6 +25,8 @@ from control_plane.http.health import blueprint as health
 from control_plane.http.json import StrictJSON
 from control_plane.http.openapi import CoffretApi
 from control_plane.instances.views import blueprint as instances
+from control_plane.provider.releases import Releases
+from control_plane.provider.views import blueprint as provider
 from control_plane.quotas.views import blueprint as quotas
 from control_plane.settings import Settings
 from control_plane.users.views import blueprint as users
@@ -48,7 +50,8 @@ RESOURCES = (
 def create_app(settings: Settings, cloud: Cloud) -> Flask:
     """The WSGI application. Nothing runs yet: server.py starts runner and sweep.
 
-    Raises SettingsError for a policy file or, where Keystone is asked, a cloud that cannot be used.
+    Raises SettingsError for a policy file, releases of the provider or, where Keystone is asked, a cloud
+    that cannot be used.
     """
     app = Flask(__name__)
     app.json = StrictJSON(app)
@@ -72,6 +75,7 @@ def create_app(settings: Settings, cloud: Cloud) -> Flask:
     app.extensions["coffret_cloud"] = cloud
     app.extensions["coffret_policy"] = Policy(settings.policy_file)
     app.extensions["coffret_keystone"] = identity.open_keystone(settings)
+    app.extensions["coffret_releases"] = Releases.open(settings.provider_dir)
     app.extensions["coffret_changes"] = Changes(
         settings.parked_limit, look_again=1.0 if settings.workers == 1 else 0.2
     )
@@ -81,6 +85,7 @@ def create_app(settings: Settings, cloud: Cloud) -> Flask:
     app.after_request(_sign)
     app.register_blueprint(health)
     app.register_blueprint(agents)
+    app.register_blueprint(provider)
     api = CoffretApi(app)
     for blueprint in RESOURCES:
         api.register_blueprint(blueprint)

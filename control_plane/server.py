@@ -46,6 +46,7 @@ def serve(settings: Settings) -> None:
     make_folder(settings.data_dir, 0o700)
     with _only_one(settings.data_dir):
         app = create_app(settings, cloud)
+        app.extensions["coffret_releases"].check()
         prepare(app, settings)
         if keystone := app.extensions["coffret_keystone"]:
             keystone.check()
