@@ -38,6 +38,7 @@ setup(
         *AGENT,
         "alembic>=1.14",
         "click>=8.1",
+        "cryptography>=43",
         "Flask>=3.1",
         "Flask-Migrate>=4.1",
         "flask-smorest>=0.47",
@@ -64,6 +65,7 @@ setup(
             "types-requests",
         ],
         "openstack": ["keystonemiddleware>=10.7", "openstacksdk>=4.4"],
+        "gateway": ["gevent>=24.10.1"],  # the oldest that gunicorn takes
         "generate": ["Jinja2>=3.1"],
     },
     entry_points={

@@ -1,5 +1,6 @@
 """Putting the parts together: create_app()."""
 
+import enum
 import random
 import re
 import uuid
@@ -28,6 +29,7 @@ from control_plane.instances.views import blueprint as instances
 from control_plane.provider.releases import Releases
 from control_plane.provider.views import blueprint as provider
 from control_plane.quotas.views import blueprint as quotas
+from control_plane.secrets import open_keys
 from control_plane.settings import Settings
 from control_plane.users.views import blueprint as users
 from control_plane.work.changes import Changes
@@ -47,8 +49,16 @@ RESOURCES = (
 )
 
 
-def create_app(settings: Settings, cloud: Cloud) -> Flask:
-    """The WSGI application. Nothing runs yet: server.py starts runner and sweep.
+class ServerRole(enum.StrEnum):
+    """What a process of `coffret serve` is for."""
+
+    ALL = "all"
+    API = "api"
+    AGENTS = "agents"
+
+
+def create_app(settings: Settings, cloud: Cloud, role: ServerRole = ServerRole.ALL) -> Flask:
+    """The WSGI application. Nothing runs yet: server.py starts what runs beside it.
 
     Raises SettingsError for a policy file, releases of the provider or, where Keystone is asked, a cloud
     that cannot be used.
@@ -73,28 +83,33 @@ def create_app(settings: Settings, cloud: Cloud) -> Flask:
     flask_migrate.Migrate(app, db, directory=str(MIGRATIONS))
     app.extensions["coffret_settings"] = settings
     app.extensions["coffret_cloud"] = cloud
+    app.extensions["coffret_keys"] = open_keys(settings)
     app.extensions["coffret_policy"] = Policy(settings.policy_file)
     app.extensions["coffret_keystone"] = identity.open_keystone(settings)
     app.extensions["coffret_releases"] = Releases.open(settings.provider_dir)
-    app.extensions["coffret_changes"] = Changes(
-        settings.parked_limit, look_again=1.0 if settings.workers == 1 else 0.2
-    )
+    app.extensions["coffret_changes"] = Changes(settings.parked_limit)
     app.extensions["coffret_runner"] = Runner(app, cloud, settings.runner_threads)
     problems.register(app)
-    app.before_request(_identify)
+    app.before_request(_number)
     app.after_request(_sign)
     app.register_blueprint(health)
-    app.register_blueprint(agents)
-    app.register_blueprint(provider)
-    api = CoffretApi(app)
-    for blueprint in RESOURCES:
-        api.register_blueprint(blueprint)
+    if role != ServerRole.API:
+        app.register_blueprint(agents)
+    if role != ServerRole.AGENTS:
+        app.before_request(_identify)
+        app.register_blueprint(provider)
+        api = CoffretApi(app)
+        for blueprint in RESOURCES:
+            api.register_blueprint(blueprint)
     return app
 
 
-def _identify() -> None:
+def _number() -> None:
     given = request.headers.get("X-Request-Id", "")
     g.request_id = given if re.fullmatch(r"[\w.:-]{1,64}", given) else _new_request_id()
+
+
+def _identify() -> None:
     if request.path.startswith("/v1/"):
         g.caller = identity.caller()
 

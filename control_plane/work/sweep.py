@@ -16,7 +16,8 @@ from control_plane.clouds import Cloud, CloudError
 from control_plane.database import db, now, transaction
 from control_plane.instances.models import Instance
 from control_plane.instances.status import summarise
-from control_plane.work import survey
+from control_plane.users.service import drop_expired
+from control_plane.work import survey, touches
 from control_plane.work.clock import epoch
 
 SILENT = timedelta(seconds=60)
@@ -56,6 +57,8 @@ class Sweep:
             try:
                 with self._app.app_context():
                     request_due(self._runner)
+                    touches.prune()
+                    drop_expired()
                     if time.monotonic() - self._began > SILENT.total_seconds():
                         notice_silence()  # not before: nobody could be heard while nobody listened
                     if time.monotonic() - self._surveyed > self._cloud.survey_seconds:
