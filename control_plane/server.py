@@ -25,6 +25,7 @@ from control_plane.clouds.local.places import make_folder
 from control_plane.clouds.registry import open_cloud
 from control_plane.database import db
 from control_plane.datastores import service as datastores
+from control_plane.provider.releases import Releases
 from control_plane.secrets import rotation
 from control_plane.settings import Settings, SettingsError
 from control_plane.work import turns
@@ -65,13 +66,14 @@ def serve(settings: Settings, role: ServerRole = ServerRole.ALL) -> None:
 
 
 def _check_files(settings: Settings) -> None:
-    """Raises SettingsError for a file that would only be missed later."""
+    """Raises SettingsError for a file that would only be missed later, or is not what it should be."""
     for name in ("tls_certificate", "tls_key", "agent_ca"):
         path = getattr(settings, name)
         if path is not None and not os.access(path, os.R_OK):
             raise SettingsError(f"COFFRET_{name.upper()}={path} cannot be read.")
     if (settings.tls_certificate is None) != (settings.tls_key is None):
         raise SettingsError("COFFRET_TLS_CERTIFICATE and COFFRET_TLS_KEY go together; one is set alone.")
+    Releases.open(settings.provider_dir).check()
 
 
 def prepare(app: Flask, settings: Settings, role: ServerRole = ServerRole.ALL) -> None:
