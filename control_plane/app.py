@@ -33,6 +33,7 @@ from control_plane.quotas.views import blueprint as quotas
 from control_plane.secrets import open_keys
 from control_plane.settings import Settings
 from control_plane.users.views import blueprint as users
+from control_plane.work import turns  # noqa: F401 - the table must be known
 from control_plane.work.changes import Changes
 from control_plane.work.looking import look_at
 from control_plane.work.runner import Runner
