@@ -14,6 +14,7 @@ from control_plane.agents.credentials import BOOTSTRAP_LIFETIME
 from control_plane.agents.models import Agent
 from control_plane.clouds import Cloud, CloudError
 from control_plane.database import db, now, transaction
+from control_plane.events import service as events
 from control_plane.instances.models import Instance
 from control_plane.instances.status import summarise
 from control_plane.users.service import drop_expired
@@ -22,6 +23,8 @@ from control_plane.work.clock import epoch
 
 SILENT = timedelta(seconds=60)
 """An agent not heard of for so long is lost."""
+FORGET_EVERY = 600.0
+"""Seconds between two looks for events that are too old."""
 FIRST_WORD = timedelta(minutes=5)
 """Likewise one that never registered, so long after it got its bootstrap token: a server boots first."""
 
@@ -39,7 +42,7 @@ class Sweep:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._work, name="sweep", daemon=True)
         self._began = time.monotonic()
-        self._surveyed = self._began
+        self._surveyed = self._forgot = self._began
         self._known: set[str] = set()
         """What surveys said last; said once."""
 
@@ -58,6 +61,9 @@ class Sweep:
                 with self._app.app_context():
                     request_due(self._runner)
                     drop_expired()
+                    if time.monotonic() - self._forgot > FORGET_EVERY:
+                        self._forgot = time.monotonic()
+                        events.forget(self._app.extensions["coffret_settings"].events_days)
                     if time.monotonic() - self._began > SILENT.total_seconds():
                         notice_silence()  # not before: nobody could be heard while nobody listened
                     if time.monotonic() - self._surveyed > self._cloud.survey_seconds:
