@@ -61,6 +61,7 @@ setup(
             "types-requests",
         ],
         "openstack": ["keystonemiddleware>=10.7", "openstacksdk>=4.4"],
+        "gateway": ["gevent>=24.10.1"],  # the oldest that gunicorn takes
         "generate": ["Jinja2>=3.1"],
     },
     entry_points={

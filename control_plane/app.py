@@ -1,5 +1,6 @@
 """Putting the parts together: create_app()."""
 
+import enum
 import random
 import re
 import uuid
@@ -49,8 +50,16 @@ RESOURCES = (
 )
 
 
-def create_app(settings: Settings, cloud: Cloud) -> Flask:
-    """The WSGI application. Nothing runs yet: server.py starts runner and sweep.
+class ServerRole(enum.StrEnum):
+    """What a process of `coffret serve` is for."""
+
+    ALL = "all"
+    API = "api"
+    AGENTS = "agents"
+
+
+def create_app(settings: Settings, cloud: Cloud, role: ServerRole = ServerRole.ALL) -> Flask:
+    """The WSGI application. Nothing runs yet: server.py starts what runs beside it.
 
     Raises SettingsError for a policy file or, where Keystone is asked, a cloud that cannot be used.
     """
@@ -80,25 +89,29 @@ def create_app(settings: Settings, cloud: Cloud) -> Flask:
     app.extensions["coffret_policy"] = Policy(settings.policy_file)
     app.extensions["coffret_keystone"] = identity.open_keystone(settings)
     app.extensions["coffret_rate_limits"] = RateLimits(settings)
-    app.extensions["coffret_changes"] = Changes(
-        settings.parked_limit, look_again=1.0 if settings.workers == 1 else 0.2
-    )
+    app.extensions["coffret_changes"] = Changes(settings.parked_limit)
     app.extensions["coffret_runner"] = Runner(app, cloud, settings.runner_threads)
     problems.register(app)
-    app.before_request(_identify)
-    app.after_request(audit.note_refusal)
+    app.before_request(_number)
     app.after_request(_sign)
     app.register_blueprint(health)
-    app.register_blueprint(agents)
-    api = CoffretApi(app)
-    for blueprint in RESOURCES:
-        api.register_blueprint(blueprint)
+    if role != ServerRole.API:
+        app.register_blueprint(agents)
+    if role != ServerRole.AGENTS:
+        app.before_request(_identify)
+        app.after_request(audit.note_refusal)
+        api = CoffretApi(app)
+        for blueprint in RESOURCES:
+            api.register_blueprint(blueprint)
     return app
 
 
-def _identify() -> None:
+def _number() -> None:
     given = request.headers.get("X-Request-Id", "")
     g.request_id = given if re.fullmatch(r"[\w.:-]{1,64}", given) else _new_request_id()
+
+
+def _identify() -> None:
     if request.path.startswith("/v1/"):
         g.caller = identity.caller()
         limits: RateLimits = current_app.extensions["coffret_rate_limits"]

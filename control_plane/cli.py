@@ -13,7 +13,7 @@ import flask_migrate
 from flask import g
 
 from control_plane import clouds
-from control_plane.app import create_app
+from control_plane.app import ServerRole, create_app
 from control_plane.auth import Role, tokens
 from control_plane.auth.commands import keystone_group, policy_command
 from control_plane.auth.context import operator
@@ -54,10 +54,17 @@ def main(context: click.Context) -> None:
 
 
 @main.command("serve")
+@click.option(
+    "--role",
+    type=click.Choice([str(role) for role in ServerRole]),
+    default=str(ServerRole.ALL),
+    show_default=True,
+    help="What this process is for: the users' API, the agents' API, or all, with runner and sweep.",
+)
 @click.pass_obj
-def serve_command(settings: Settings) -> None:
-    """Run the control plane: web, runner and sweep in one process."""
-    serve(settings)
+def serve_command(settings: Settings, role: str) -> None:
+    """Run the control plane, or a part of it, until SIGTERM."""
+    serve(settings, ServerRole(role))
 
 
 @main.group("db")

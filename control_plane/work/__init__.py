@@ -10,6 +10,7 @@ from control_plane.database import after_commit, db
 from control_plane.instances.models import Instance
 from control_plane.work.changes import Changes
 from control_plane.work.clock import epoch
+from control_plane.work.touches import touch
 
 
 class Runner(Protocol):
@@ -44,5 +45,6 @@ def announce(instance_id: str) -> None:
 
 def wake(instance_id: str) -> None:
     """As announce(), for those who see to the instance themselves: agents and reconcile."""
+    touch(instance_id)
     changes: Changes = current_app.extensions["coffret_changes"]
     after_commit(lambda: changes.announce(instance_id))

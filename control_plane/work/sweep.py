@@ -18,7 +18,7 @@ from control_plane.events import service as events
 from control_plane.instances.models import Instance
 from control_plane.instances.status import summarise
 from control_plane.users.service import drop_expired
-from control_plane.work import survey
+from control_plane.work import survey, touches
 from control_plane.work.clock import epoch
 
 SILENT = timedelta(seconds=60)
@@ -60,6 +60,7 @@ class Sweep:
             try:
                 with self._app.app_context():
                     request_due(self._runner)
+                    touches.prune()
                     drop_expired()
                     if time.monotonic() - self._forgot > FORGET_EVERY:
                         self._forgot = time.monotonic()
