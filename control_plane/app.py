@@ -4,6 +4,7 @@ import enum
 import random
 import re
 import uuid
+from functools import partial
 from pathlib import Path
 
 import flask_migrate
@@ -32,7 +33,9 @@ from control_plane.quotas.views import blueprint as quotas
 from control_plane.secrets import open_keys
 from control_plane.settings import Settings
 from control_plane.users.views import blueprint as users
+from control_plane.work import turns  # noqa: F401 - the table must be known
 from control_plane.work.changes import Changes
+from control_plane.work.looking import look_at
 from control_plane.work.runner import Runner
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -88,7 +91,7 @@ def create_app(settings: Settings, cloud: Cloud, role: ServerRole = ServerRole.A
     app.extensions["coffret_keystone"] = identity.open_keystone(settings)
     app.extensions["coffret_releases"] = Releases.open(settings.provider_dir)
     app.extensions["coffret_changes"] = Changes(settings.parked_limit)
-    app.extensions["coffret_runner"] = Runner(app, cloud, settings.runner_threads)
+    app.extensions["coffret_runner"] = Runner(partial(look_at, app, cloud), settings.runner_threads)
     problems.register(app)
     app.before_request(_number)
     app.after_request(_sign)

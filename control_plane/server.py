@@ -28,11 +28,12 @@ from control_plane.datastores import service as datastores
 from control_plane.provider.releases import Releases
 from control_plane.secrets import rotation
 from control_plane.settings import Settings, SettingsError
+from control_plane.work import turns
 from control_plane.work.changes import Changes
 from control_plane.work.lease import void_all
 from control_plane.work.lookout import Lookout
 from control_plane.work.runner import Runner
-from control_plane.work.sweep import Sweep
+from control_plane.work.sweep import TURN, Sweep
 
 GRACE_SECONDS = 20
 _LOCK_SECONDS = 10
@@ -85,6 +86,7 @@ def prepare(app: Flask, settings: Settings, role: ServerRole = ServerRole.ALL) -
         datastores.import_shipped(images=settings.cloud == "openstack")
         if db.engine.dialect.name == "sqlite" and role == ServerRole.ALL:
             void_all()  # one such process at a time has this file, so nobody holds a lease
+            turns.forgo(TURN)
         db.session.remove()
         db.engine.dispose()  # connections do not survive a fork
 
