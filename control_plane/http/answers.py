@@ -1,7 +1,7 @@
 """How a write is answered: status, ETag, Location."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 import marshmallow as ma
 from flask import Response, current_app, url_for
@@ -34,16 +34,21 @@ def written(
     return response
 
 
-def deleting(delete: Callable[[], Resource | None], schema: ma.Schema) -> Response:
-    """The answer to a DELETE: 202 with the resource while it goes, 204 when there is none.
+class Going(Protocol):
+    deleting: Any
+
+
+def deleting(delete: Callable[[], Going | None], schema: ma.Schema) -> Response:
+    """The answer to a DELETE: 202 with the resource while it goes; as `deleted` if it need not.
 
     It is made before the commit: whoever does the work may be quicker than a read after it.
     """
     with transaction() as session:
-        if (row := delete()) is None:
-            return Response(status=204)
+        row = delete()
+        if row is None or not row.deleting:
+            return deleted(row, schema.dump)
         session.flush()
-        return resource(row, schema.dump(row), 202)
+        return resource(cast(Resource, row), schema.dump(row), 202)
 
 
 def deleted(row: T | None, dump: Callable[[T], Mapping[str, Any]]) -> Response:
