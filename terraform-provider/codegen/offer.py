@@ -23,7 +23,7 @@ LISTS = {
     "parameters": "/v1/datastores/{datastore}/versions/{version}/parameters",
 }
 """Data sources that are a whole list."""
-EPHEMERAL = {"user": ("name", "password_wo", "password_wo_version", "expires_at")}
+EPHEMERAL = {"user": ("name", "password_wo", "password_wo_version", "deletion_policy", "expires_at")}
 """Resources of which one can live for a run, with the attributes that are not the configuration's then."""
 ACTIONS = {"instance": "/v1/instances/{instance}/actions"}
 """Where a resource is told to do something once."""
