@@ -109,6 +109,20 @@ def shell() -> Iterator[tuple[Path, list[str]]]:
             yield from ((page, words) for words in commands(line))
 
 
+def test_links_of_documents_lead_somewhere() -> None:
+    pages = [page for page in PAGES if page.suffix == ".md"]
+    for page in (*pages, *ROOT.glob("terraform-provider/docs/**/*.md")):
+        for link in re.findall(r"\]\((?!https?:|#)([^)#]+)", FENCE.sub("", page.read_text())):
+            assert (page.parent / link).exists(), f"{page}: {link}"
+
+
+def test_tests_that_documents_name_are_there() -> None:
+    there = "".join(file.read_text() for file in ROOT.glob("terraform-provider/internal/**/*_test.go"))
+    named = {name for page in PAGES for name in re.findall(r"`(Test[A-Z]\w+)`", page.read_text())}
+    assert named
+    assert {name for name in named if f"func {name}(" not in there} == set()
+
+
 def check_make(words: Iterable[str]) -> None:
     for word in words:
         if "=" not in word:
