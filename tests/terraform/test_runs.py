@@ -67,7 +67,7 @@ ephemeral "coffret_user" "guest" {{
   instance    = coffret_database.orders.instance
   name_prefix = "guest_"
   ttl         = "{TTL}s"
-  grants      = [{{ database = coffret_database.orders.id, privileges = ["CONNECT"] }}]
+  grants      = [{{ database = coffret_database.orders.id, privileges = ["ALL"] }}]
 }}
 resource "terraform_data" "guest" {{
   triggers_replace = var.command
@@ -85,7 +85,7 @@ LOGS_IN_ONCE = """
 import os, psycopg
 assert os.environ["PASSWORD"] in os.environ["URI"]
 with psycopg.connect(os.environ["URI"]) as connection:
-    print(*connection.execute("SELECT 1").fetchone())
+    connection.execute("CREATE TABLE IF NOT EXISTS kept (line int)")
 """
 OUTLIVES_TWO_TTLS = f"""
 import time
