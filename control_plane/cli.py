@@ -11,7 +11,7 @@ import click
 import flask_migrate
 
 from control_plane import clouds
-from control_plane.app import create_app
+from control_plane.app import ServerRole, create_app
 from control_plane.auth import Role, tokens
 from control_plane.auth.commands import keystone_group, policy_command
 from control_plane.clouds import Cloud, CloudError, CloudPending
@@ -20,6 +20,8 @@ from control_plane.clouds.registry import open_cloud
 from control_plane.database import now
 from control_plane.datastores import service as datastores
 from control_plane.errors import CoffretError
+from control_plane.secrets import rotation
+from control_plane.secrets.commands import secrets_group
 from control_plane.server import log_to_stderr, serve
 from control_plane.settings import Settings
 from control_plane.work import survey
@@ -48,10 +50,17 @@ def main(context: click.Context) -> None:
 
 
 @main.command("serve")
+@click.option(
+    "--role",
+    type=click.Choice([str(role) for role in ServerRole]),
+    default=str(ServerRole.ALL),
+    show_default=True,
+    help="What this process is for: the users' API, the agents' API, or all, with runner and sweep.",
+)
 @click.pass_obj
-def serve_command(settings: Settings) -> None:
-    """Run the control plane: web, runner and sweep in one process."""
-    serve(settings)
+def serve_command(settings: Settings, role: str) -> None:
+    """Run the control plane, or a part of it, until SIGTERM."""
+    serve(settings, ServerRole(role))
 
 
 @main.group("db")
@@ -172,7 +181,11 @@ def _application(settings: Settings) -> Iterator[None]:
     make_folder(settings.data_dir, 0o700)
     with app.app_context():
         flask_migrate.upgrade()
+        rotation.check()
         yield
+
+
+main.add_command(secrets_group(_application))
 
 
 if __name__ == "__main__":

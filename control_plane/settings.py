@@ -45,6 +45,12 @@ class Settings:
         Path(".coffret"), "Folder for the state database and, on the local cloud, the instances."
     )
     database_url: str = _setting("", "SQLAlchemy URL of the state database. Empty: SQLite in `data_dir`.")
+    secrets_keys: Path | None = _setting(
+        None,
+        "File with the keys that secrets in the state database are encrypted with, one a line, newest"
+        " first. Unset: `secrets.keys` in `data_dir`, made at the first start; with a `database_url`,"
+        " which other hosts may share: none, and secrets are kept in clear.",
+    )
     bind: str = _setting(
         "127.0.0.1:8779",
         "Address and port to listen on. Port 8779 is Trove's (the type `database`).",
@@ -65,6 +71,11 @@ class Settings:
         None, "PEM file with the certificate to serve with, its chain included. Unset: plain HTTP."
     )
     tls_key: Path | None = _setting(None, "PEM file with the certificate's key.")
+    provider_dir: Path | None = _setting(
+        None,
+        "Folder with releases of the Terraform provider to serve to `terraform init`. Unset: those that the"
+        " wheel was built with. Read at the start.",
+    )
     auth: Auth = _setting(
         Auth.TOKENS,
         "How callers are known: `tokens` (this control plane's own), or `keystone` (those too, and"

@@ -165,9 +165,10 @@ def _check(instance: Instance, name: str, columns: Mapping[str, Any], row: Datab
     elif not manager.has_owners:
         raise Invalid.field("/owner", f"Databases of {manager.name} have no owner; use grants.")
     else:
-        users = db.session.scalars(
-            select(User.name).filter_by(instance_id=instance.id, deleting=False)
-        ).all()
+        mine = select(User.name).filter_by(instance_id=instance.id, deleting=False)
+        users = db.session.scalars(mine).all()
+        if owner in db.session.scalars(mine.filter(User.expires_at.is_not(None))).all():
+            raise Invalid.field("/owner", f"The user {owner!r} expires, and who owns a database must not.")
         if owner not in users:
             raise Invalid.field(
                 "/owner",

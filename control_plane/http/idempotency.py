@@ -14,6 +14,7 @@ from control_plane.auth import context
 from control_plane.database import db, now, transaction
 from control_plane.errors import IdempotencyMismatch, Invalid
 from control_plane.http import answers
+from control_plane.secrets import SealedJSON
 
 KEEP = timedelta(hours=24)
 P = ParamSpec("P")
@@ -26,7 +27,8 @@ class IdempotencyKey(db.Model):  # type: ignore[name-defined,misc]
     key: Mapped[str] = mapped_column(String(255), primary_key=True)
     request_hash: Mapped[str] = mapped_column(String(64))
     status: Mapped[int]
-    body: Mapped[dict[str, Any]]
+    body: Mapped[dict[str, Any]] = mapped_column(SealedJSON)
+    """Encrypted, since an answer may be the only one that shows a password or token."""
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 

@@ -104,9 +104,9 @@ class Document:
             self.operation(path, method)["responses"]["200"]["content"]["application/json"]["schema"], path
         )
 
-    def body(self, path: str) -> Mapping[str, Any]:
-        """The schema of a PUT's body."""
-        content = self.operation(path, "put")["requestBody"]["content"]
+    def body(self, path: str, method: str = "put") -> Mapping[str, Any]:
+        """The schema of a request's body."""
+        content = self.operation(path, method)["requestBody"]["content"]
         return self.resolve(content["application/json"]["schema"], path)
 
     def query(self, path: str) -> list[Field]:

@@ -40,9 +40,10 @@ func (f *failed) Error() string {
 	return text
 }
 
-// waitUntilReady returns the newest document with the error, when there is one.
+// waitUntilReady returns the newest document with the error, when there is one. Each one that it has seen is
+// told to those who listen.
 func (r *Resource) waitUntilReady(
-	ctx context.Context, attributes values, document client.Object,
+	ctx context.Context, attributes values, document client.Object, listeners ...func(client.Object),
 ) (client.Object, error) {
 	pause := pauses()
 	for {
@@ -59,6 +60,9 @@ func (r *Resource) waitUntilReady(
 		switch {
 		case err == nil:
 			document = newer
+			for _, tell := range listeners {
+				tell(document)
+			}
 		case ctx.Err() != nil:
 			return document, ctx.Err()
 		case !client.IsPassing(err): // a control plane that is being restarted is waited for

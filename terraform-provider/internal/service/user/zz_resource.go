@@ -21,37 +21,40 @@ import (
 	"github.com/coffret/terraform-provider-coffret/internal/runtime"
 )
 
+var facts = runtime.Facts{
+	Type:    "user",
+	Path:    "/v1/instances/{instance}/users/{name}",
+	Parents: []string{"instance"},
+	Key:     "name",
+	Fixed: [][]string{
+		{"name"},
+	},
+	Waits:    true,
+	Timeout:  10 * time.Minute,
+	EventsOf: "instance",
+	Include:  "include=databases,users",
+	Around:   "/v1/instances/{instance}",
+	Among:    "users",
+	Fields: []runtime.Field{
+		{Attr: "id", JSON: []string{"id"}, Stable: true},
+		{Attr: "generation", JSON: []string{"generation"}},
+		{Attr: "created_at", JSON: []string{"created_at"}, Stable: true},
+		{Attr: "name", JSON: []string{"name"}},
+		{Attr: "password_wo", JSON: []string{"password"}, SecretOf: "password_wo_version"},
+		{Attr: "password_wo_version", JSON: []string{"password_version"}, Sent: true},
+		{Attr: "grants", JSON: []string{"grants"}, Sent: true},
+		{Attr: "expires_at", JSON: []string{"expires_at"}, Sent: true},
+		{Attr: "phase", JSON: []string{"status", "phase"}},
+		{Attr: "ready", JSON: []string{"status", "ready"}},
+		{Attr: "message", JSON: []string{"status", "message"}},
+		{Attr: "managed", JSON: []string{"status", "managed"}},
+		{Attr: "uris", JSON: []string{"status", "uris"}},
+	},
+}
+
 // NewResource returns the resource coffret_user.
 func NewResource() resource.Resource {
-	return runtime.NewResource(runtime.Facts{
-		Type:    "user",
-		Path:    "/v1/instances/{instance}/users/{name}",
-		Parents: []string{"instance"},
-		Key:     "name",
-		Fixed: [][]string{
-			{"name"},
-		},
-		Waits:    true,
-		Timeout:  10 * time.Minute,
-		EventsOf: "instance",
-		Include:  "include=databases,users",
-		Around:   "/v1/instances/{instance}",
-		Among:    "users",
-		Fields: []runtime.Field{
-			{Attr: "id", JSON: []string{"id"}, Stable: true},
-			{Attr: "generation", JSON: []string{"generation"}},
-			{Attr: "created_at", JSON: []string{"created_at"}, Stable: true},
-			{Attr: "name", JSON: []string{"name"}},
-			{Attr: "password_wo", JSON: []string{"password"}, SecretOf: "password_wo_version"},
-			{Attr: "password_wo_version", JSON: []string{"password_version"}, Sent: true},
-			{Attr: "grants", JSON: []string{"grants"}, Sent: true},
-			{Attr: "phase", JSON: []string{"status", "phase"}},
-			{Attr: "ready", JSON: []string{"status", "ready"}},
-			{Attr: "message", JSON: []string{"status", "message"}},
-			{Attr: "managed", JSON: []string{"status", "managed"}},
-			{Attr: "uris", JSON: []string{"status", "uris"}},
-		},
-	}, schema.Schema{
+	return runtime.NewResource(facts, schema.Schema{
 		MarkdownDescription: "A user inside an instance, with its grants.",
 		Attributes: map[string]schema.Attribute{
 			"instance": schema.StringAttribute{
@@ -144,6 +147,10 @@ func NewResource() resource.Resource {
 				Validators: []validator.Set{
 					setvalidator.SizeAtMost(100),
 				},
+			},
+			"expires_at": schema.StringAttribute{
+				MarkdownDescription: "When the user is dropped, as RFC 3339 says times: for access that must end though nobody ends it. Null: never.",
+				Optional:            true,
 			},
 			"phase": schema.StringAttribute{
 				MarkdownDescription: "Where the resource is, in Trove's words.",
