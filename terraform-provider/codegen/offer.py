@@ -61,7 +61,7 @@ class Offer:
     filters: tuple[Field, ...] = ()
     items: str = ""
     include: str = ""
-    """The query that reads this resource with all that is inside it or, where there is one, that `around` it."""
+    """The query that reads this resource, or the one `around` it, with all that is inside."""
     around: str = ""
     among: str = ""
     """The list of what is inside that one in which this is."""
