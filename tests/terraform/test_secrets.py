@@ -1,8 +1,6 @@
-"""Passwords and tokens are found nowhere but where they were given: no state, plan, output, log or database."""
+"""Passwords and tokens are found nowhere but where they were given: in no file, output, log or database."""
 
 import base64
-import json
-import os
 import secrets
 import shutil
 import subprocess
@@ -18,12 +16,23 @@ TOO_SHORT = "Zq7-xy"
 """A password that the control plane refuses."""
 
 
+BY_VARIABLE = """
+variable "token" {
+  type      = string
+  sensitive = true
+  ephemeral = true
+}
+
+provider "coffret" {
+  token = var.token
+}
+"""
+
+
 class Run:
     """The quickstart, with everything logged that Terraform, its provider and the control plane log."""
 
-    def __init__(
-        self, folder: Path, terraform: str, environment: dict[str, str], serving: Serving
-    ) -> None:
+    def __init__(self, folder: Path, terraform: str, environment: dict[str, str], serving: Serving) -> None:
         self.folder, self.serving = folder, serving
         self.said = ""
         self._terraform = terraform
@@ -32,6 +41,7 @@ class Run:
         self._environment = environment | {
             "COFFRET_ENDPOINT": serving.url,
             "COFFRET_TOKEN": self.token,
+            "TF_VAR_token": self.token,
             "TF_LOG": "TRACE",
             "TF_LOG_PROVIDER": "TRACE",
             "TF_LOG_SDK_PROTO": "TRACE",
@@ -39,6 +49,13 @@ class Run:
         }
         for file in EXAMPLE.glob("*.tf"):
             shutil.copy(file, folder)
+
+    def take_token_by_variable(self) -> None:
+        versions = self.folder / "versions.tf"
+        text = versions.read_text()
+        assert 'provider "coffret" {}' in text
+        versions.write_text(text.replace('provider "coffret" {}', BY_VARIABLE))
+        del self._environment["COFFRET_TOKEN"]
 
     def run(self, *arguments: str, password: str, version: int = 1, fails: bool = False) -> str:
         done = subprocess.run(
@@ -75,22 +92,34 @@ def run(tmp_path: Path, terraform: str, environment: dict[str, str]) -> Iterator
         yield Run(tmp_path, terraform, environment, serving)
 
 
-def test_secrets_are_written_nowhere(run: Run) -> None:
+@pytest.mark.parametrize("token_from", ["environment", "variable"])
+def test_secrets_are_written_nowhere(run: Run, token_from: str) -> None:
+    if token_from == "variable":
+        run.take_token_by_variable()
     first, second = run.passwords
     run.run("plan", "-out=plan", password=first)
-    run.run("show", "plan", password=first)
     run.run("show", "-json", "plan", password=first)
     run.run("apply", "plan", password=first)
-    run.run("apply", "-auto-approve", password=second, version=2)
+    run.run("apply", "-auto-approve", "-json", password=TOO_SHORT, version=2, fails=True)
+    run.run("apply", "-auto-approve", password=second, version=3)
     run.run("output", "-json", password=second)
-    run.run("apply", "-auto-approve", "-json", password=TOO_SHORT, version=3, fails=True)
-    run.run("state", "pull", password=second)
-    run.run("destroy", "-auto-approve", password=second, version=2)
+    run.run("destroy", "-auto-approve", password=second, version=3)
 
     written = dict(run.texts())
-    assert b"ApplyResourceChange" in written[str(run.folder / "trace.log")], "it does not log all"
-    assert b"PUT /v1/instances/orders-db/users/app" in written[str(run.serving.folder / "serve.log")]
-    assert len(list(run.folder.glob("*tfstate*"))) == 2
-    assert run.places_of("orders-db"), "what is no secret is found"
-    for secret in (*run.passwords, TOO_SHORT, run.token):
+    trace = written[str(run.folder / "trace.log")]
+    assert b"ApplyResourceChange" in trace, "it does not log all"
+    assert b"provider.terraform-provider-coffret" in trace, "it does not log all"
+    assert b"orders-db" in written[str(run.serving.folder / "serve.log")]
+    assert len(list(run.folder.glob("terraform.tfstate*"))) == 2
+    for secret in (first, second, TOO_SHORT, run.token):
         assert run.places_of(secret) == []
+
+
+def test_a_secret_that_is_written_would_be_found(run: Run) -> None:
+    run.run("plan", "-out=plan", password=run.passwords[0])
+    found = run.places_of("orders-settings")  # is in the plan, which is packed, and in what is said of it
+    assert any("tfplan" in place for place in found)
+    assert "output" in found
+    encoded = base64.b64encode(run.passwords[0].encode())
+    (run.folder / "note").write_bytes(encoded)
+    assert run.places_of(run.passwords[0]) == [str(run.folder / "note")]
