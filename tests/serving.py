@@ -154,7 +154,8 @@ def eventually(holds: Callable[[], Any], seconds: float, pause: float = 0.05) ->
 
 @contextmanager
 def served(**settings: str) -> Iterator[Serving]:
-    """Under root the folder must let the engines' account pass, which pytest's own do not."""
+    """With settings, by their variables. Under root the folder must let the engines' account pass, which
+    pytest's own do not."""
     folder = Path(tempfile.mkdtemp(prefix="coffret-test-"))
     folder.chmod(0o711)
     one = Serving(folder, **settings)
