@@ -2,12 +2,14 @@
 
 import hmac
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Never
 
 from flask import current_app
 
+from control_plane.agents import heads
+from control_plane.agents.heads import Head
 from control_plane.agents.models import Agent
 from control_plane.auth.tokens import digest
 from control_plane.database import db, now, transaction
@@ -90,20 +92,30 @@ def register(instance_id: str, token: str) -> str:
     return secret
 
 
-def authenticate(authorization: str) -> str:
-    """Id of the instance that `Bearer <instance id>.<secret>` speaks for.
+@dataclass(frozen=True)
+class Claim:
+    """Whom an agent says that it speaks for, and its proof."""
 
-    Raises Unauthenticated and Gone.
-    """
+    instance_id: str
+    secret: str = field(repr=False)
+
+
+def claim(authorization: str) -> Claim:
+    """What `Bearer <instance id>.<secret>` claims. Raises Unauthenticated."""
     scheme, _, text = authorization.partition(" ")
     instance_id, dot, secret = text.strip().partition(".")
     if scheme.lower() != "bearer" or not dot:
         raise Unauthenticated("Agents send `Authorization: Bearer <instance id>.<secret>`.")
-    agent = db.session.get(Agent, instance_id)
-    known = agent.secret_hash if agent is not None else None
-    if known is None or not hmac.compare_digest(known, digest(secret)):
-        _refuse(instance_id, "The agent's secret is not, or no longer, valid; register again.")
-    return instance_id
+    return Claim(instance_id, secret)
+
+
+def authenticate(claim: Claim) -> Head:
+    """The head of the agent that may speak for the instance. Raises Unauthenticated and Gone."""
+    head = heads.find(claim.instance_id)
+    known = head.secret_hash if head is not None else None
+    if head is None or known is None or not hmac.compare_digest(known, digest(claim.secret)):
+        _refuse(claim.instance_id, "The agent's secret is not, or no longer, valid; register again.")
+    return head
 
 
 def _refuse(instance_id: str, why: str) -> Never:
