@@ -4,6 +4,7 @@ import enum
 import random
 import re
 import uuid
+from functools import partial
 from pathlib import Path
 
 import flask_migrate
@@ -29,11 +30,15 @@ from control_plane.http.health import blueprint as health
 from control_plane.http.json import StrictJSON
 from control_plane.http.openapi import CoffretApi
 from control_plane.instances.views import blueprint as instances
+from control_plane.provider.releases import Releases
+from control_plane.provider.views import blueprint as provider
 from control_plane.quotas.views import blueprint as quotas
 from control_plane.secrets import open_keys
 from control_plane.settings import Settings
 from control_plane.users.views import blueprint as users
+from control_plane.work import turns  # noqa: F401 - the table must be known
 from control_plane.work.changes import Changes
+from control_plane.work.looking import look_at
 from control_plane.work.runner import Runner
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -61,7 +66,8 @@ class ServerRole(enum.StrEnum):
 def create_app(settings: Settings, cloud: Cloud, role: ServerRole = ServerRole.ALL) -> Flask:
     """The WSGI application. Nothing runs yet: server.py starts what runs beside it.
 
-    Raises SettingsError for a policy file or, where Keystone is asked, a cloud that cannot be used.
+    Raises SettingsError for a policy file, releases of the provider or, where Keystone is asked, a cloud
+    that cannot be used.
     """
     app = Flask(__name__)
     app.json = StrictJSON(app)
@@ -86,6 +92,7 @@ def create_app(settings: Settings, cloud: Cloud, role: ServerRole = ServerRole.A
     app.extensions["coffret_keys"] = open_keys(settings)
     app.extensions["coffret_policy"] = Policy(settings.policy_file)
     app.extensions["coffret_keystone"] = identity.open_keystone(settings)
+    app.extensions["coffret_releases"] = Releases.open(settings.provider_dir)
     app.extensions["coffret_changes"] = Changes(
         settings.agents_parked_limit if role == ServerRole.AGENTS else settings.parked_limit
     )
@@ -93,7 +100,7 @@ def create_app(settings: Settings, cloud: Cloud, role: ServerRole = ServerRole.A
     app.extensions["coffret_spacing"] = Spacing()
     app.extensions["coffret_last_words"] = LastWords()
     app.extensions["coffret_attendance"] = Attendance(app)
-    app.extensions["coffret_runner"] = Runner(app, cloud, settings.runner_threads)
+    app.extensions["coffret_runner"] = Runner(partial(look_at, app, cloud), settings.runner_threads)
     problems.register(app)
     app.before_request(_number)
     app.after_request(_sign)
@@ -102,6 +109,7 @@ def create_app(settings: Settings, cloud: Cloud, role: ServerRole = ServerRole.A
         app.register_blueprint(agents)
     if role != ServerRole.AGENTS:
         app.before_request(_identify)
+        app.register_blueprint(provider)
         api = CoffretApi(app)
         for blueprint in RESOURCES:
             api.register_blueprint(blueprint)

@@ -26,13 +26,15 @@ from control_plane.clouds.local.places import make_folder
 from control_plane.clouds.registry import open_cloud
 from control_plane.database import db
 from control_plane.datastores import service as datastores
+from control_plane.provider.releases import Releases
 from control_plane.secrets import rotation
 from control_plane.settings import Settings, SettingsError
+from control_plane.work import turns
 from control_plane.work.changes import Changes
 from control_plane.work.lease import void_all
 from control_plane.work.lookout import Lookout
 from control_plane.work.runner import Runner
-from control_plane.work.sweep import Sweep
+from control_plane.work.sweep import TURN, Sweep
 
 GRACE_SECONDS = 20
 _LOCK_SECONDS = 10
@@ -65,13 +67,14 @@ def serve(settings: Settings, role: ServerRole = ServerRole.ALL) -> None:
 
 
 def _check_files(settings: Settings) -> None:
-    """Raises SettingsError for a file that would only be missed later."""
+    """Raises SettingsError for a file that would only be missed later, or is not what it should be."""
     for name in ("tls_certificate", "tls_key", "agent_ca"):
         path = getattr(settings, name)
         if path is not None and not os.access(path, os.R_OK):
             raise SettingsError(f"COFFRET_{name.upper()}={path} cannot be read.")
     if (settings.tls_certificate is None) != (settings.tls_key is None):
         raise SettingsError("COFFRET_TLS_CERTIFICATE and COFFRET_TLS_KEY go together; one is set alone.")
+    Releases.open(settings.provider_dir).check()
 
 
 def prepare(app: Flask, settings: Settings, role: ServerRole = ServerRole.ALL) -> None:
@@ -84,6 +87,7 @@ def prepare(app: Flask, settings: Settings, role: ServerRole = ServerRole.ALL) -
         datastores.import_shipped(images=settings.cloud == "openstack")
         if db.engine.dialect.name == "sqlite" and role == ServerRole.ALL:
             void_all()  # one such process at a time has this file, so nobody holds a lease
+            turns.forgo(TURN)
         db.session.remove()
         db.engine.dispose()  # connections do not survive a fork
 
@@ -122,7 +126,8 @@ class UtcFormatter(logging.Formatter):
 
 def gunicorn_options(settings: Settings, role: ServerRole = ServerRole.ALL) -> dict[str, Any]:
     """All of gunicorn's settings but the hooks that concern the application."""
-    return _common_options(settings) | (gateway.OPTIONS if role == ServerRole.AGENTS else {})
+    own = gateway.gunicorn_options(settings) if role == ServerRole.AGENTS else {}
+    return _common_options(settings) | own
 
 
 def _common_options(settings: Settings) -> dict[str, Any]:

@@ -77,6 +77,11 @@ class Settings:
         None, "PEM file with the certificate to serve with, its chain included. Unset: plain HTTP."
     )
     tls_key: Path | None = _setting(None, "PEM file with the certificate's key.")
+    provider_dir: Path | None = _setting(
+        None,
+        "Folder with releases of the Terraform provider to serve to `terraform init`. Unset: those that the"
+        " wheel was built with. Read at the start.",
+    )
     auth: Auth = _setting(
         Auth.TOKENS,
         "How callers are known: `tokens` (this control plane's own), or `keystone` (those too, and"

@@ -1,4 +1,4 @@
-"""Work: request(), the lease, the runner and the sweep."""
+"""Work: request(), the lease, the runner, the broker and the sweep."""
 
 from typing import Protocol
 
@@ -26,12 +26,14 @@ def request(instance_id: str, delay: float = 0) -> None:
     """
     due = epoch() + delay
     later = or_(Instance.next_reconcile_at.is_(None), Instance.next_reconcile_at > due)
-    db.session.execute(
+    asked = db.session.execute(
         update(Instance).where(Instance.id == instance_id, later).values(next_reconcile_at=due),
         execution_options={"synchronize_session": False},
     )
-    runner: Runner = current_app.extensions["coffret_runner"]
-    after_commit(lambda: runner.request(instance_id, delay))
+    if asked.rowcount:  # type: ignore[attr-defined]
+        # else it is due by then already, and whoever saw to that has asked the runner, or the sweep will
+        runner: Runner = current_app.extensions["coffret_runner"]
+        after_commit(lambda: runner.request(instance_id, delay))
     wake(instance_id)
 
 

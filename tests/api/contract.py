@@ -104,7 +104,8 @@ class Api(Caller):
         with self.app.app_context():
             for instance_id in db.session.scalars(select(Instance.id)).all():
                 held = lease.acquire(instance_id)
-                assert held is not None
+                if held is None:
+                    continue  # it is not due
                 look = reconcile(instance_id, self.app.extensions["coffret_cloud"], held)
                 if not look.gone:
                     with held.fenced() as row:
