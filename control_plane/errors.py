@@ -67,8 +67,13 @@ class Conflict(CoffretError):
 
 
 class InUse(Conflict):
+    """Waiting helps when what uses it is to be deleted, too."""
+
     code = "in_use"
     title = "Something else still uses the resource"
+
+    def __init__(self, detail: str, **extra: Any) -> None:
+        super().__init__(detail, retry_after=2, **extra)
 
 
 class Protected(Conflict):

@@ -1,7 +1,7 @@
 """How a write is answered: status, ETag, Location."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 import marshmallow as ma
 from flask import Response, current_app, url_for
@@ -34,9 +34,15 @@ def written(
     return response
 
 
-def deleting(row: Resource | None, schema: ma.Schema) -> Response:
-    """The answer to a DELETE: 202 with the resource while it goes, 204 when there is none."""
-    return Response(status=204) if row is None else resource(row, schema.dump(row), 202)
+class Going(Protocol):
+    deleting: Any
+
+
+def deleting(row: Going | None, schema: ma.Schema) -> Response:
+    """The answer to a DELETE: 202 with the resource while it goes; as `deleted` if it need not."""
+    if row is None or not row.deleting:
+        return deleted(row, schema.dump)
+    return resource(cast(Resource, row), schema.dump(row), 202)
 
 
 def deleted(row: T | None, dump: Callable[[T], Mapping[str, Any]]) -> Response:

@@ -261,7 +261,7 @@ func NewResource() resource.Resource {
 				},
 			},
 			"deletion_protection": schema.BoolAttribute{
-				MarkdownDescription: "Refuse to delete it while true. Default: `false`.",
+				MarkdownDescription: "Refuse to delete it while true, and those databases in it whose `deletion_policy` is null. Default: `false`.",
 				Optional:            true,
 				Computed:            true,
 				Default:             booldefault.StaticBool(false),
