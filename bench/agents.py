@@ -192,14 +192,7 @@ def _report(wanted: Any) -> dict[str, Any]:
         "databases": [done(item) for item in wanted["databases"]],
         "users": [],
         "seen_databases": [seen(item) for item in wanted["databases"]],
-        "seen_users": [
-            {
-                "name": name,
-                "host": "%",
-                "grants": [{"privileges": ["CONNECT", "TEMPORARY"], "database": "database-0"}],
-            }
-            for name in ("app", "reports")
-        ],
+        "seen_users": [{"name": name, "host": "%", "grants": [grant]} for name in ("app", "reports")],
         "repairs": [],
         "wait": PARK_SECONDS,
     }

@@ -14,7 +14,7 @@ RESERVED_FILES = 200
 GRACE_SECONDS = 5
 """Parked agents are let go at once, and a report is taken in no time; what is left are idle connections."""
 BACKLOG = 4096
-"""Connections that wait to be accepted, as far as net.core.somaxconn allows; all come at once after a break."""
+"""Connections that wait to be accepted, as far as net.core.somaxconn allows: after a break many come."""
 
 log = logging.getLogger(__name__)
 
