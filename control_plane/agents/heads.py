@@ -18,6 +18,14 @@ class Head(Protocol):
     @property
     def secret_hash(self) -> str | None: ...
     @property
+    def next_secret_hash(self) -> str | None: ...
+    @property
+    def former_secret_hash(self) -> str | None: ...
+    @property
+    def secret_since(self) -> datetime | None: ...
+    @property
+    def secret_offered_at(self) -> datetime | None: ...
+    @property
     def last_seen_at(self) -> datetime | None: ...
     @property
     def revision(self) -> int: ...
@@ -36,6 +44,10 @@ _HEAD = (
     select(
         _AGENTS.c.instance_id,
         _AGENTS.c.secret_hash,
+        _AGENTS.c.next_secret_hash,
+        _AGENTS.c.former_secret_hash,
+        _AGENTS.c.secret_since,
+        _AGENTS.c.secret_offered_at,
         _AGENTS.c.last_seen_at,
         _INSTANCES.c.revision,
         _INSTANCES.c.desired_revision,

@@ -1,5 +1,6 @@
 """The API that agents speak, as guest_agent/protocol.py says. It has its own secrets, not tokens."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from flask import Blueprint, Response, current_app, jsonify, request
@@ -16,7 +17,7 @@ from control_plane.http.bodies import json_object, load
 from control_plane.http.problems import problem
 from control_plane.work.changes import Changes
 from guest_agent import PROTOCOL
-from guest_agent.protocol import Directive, Report
+from guest_agent.protocol import SECRET_HEADER, Directive, Report
 
 LONGEST_REPORT = 16 << 20
 """Bytes; a report names every database and user."""
@@ -77,25 +78,39 @@ def sync() -> Response:
     with changes.place("agents", claim.instance_id) as place:  # before anything is read
         with gate.entry():
             head = credentials.authenticate(claim)
-        head, etag, wait = _hear(head)
+        heard = _hear(head)
 
         def look() -> Directive | None:
             with gate.passage():
-                return service.desired(claim.instance_id, etag)
+                return service.desired(claim.instance_id, heard.etag)
 
-        if not heads.holds(head, etag) and (directive := look()) is not None:
+        directive = None if heads.holds(heard.head, heard.etag) else look()
+        if heard.offered is not None:  # at once, rather than held while parked
+            response = _answer(directive) if directive is not None else _unchanged(0)
+            response.headers[SECRET_HEADER] = heard.offered
+            return response
+        if directive is not None:
             return _answer(directive)
-        if place is not None and wait:
-            directive = place.wait(wait, look)
+        if place is not None and heard.wait:
+            directive = place.wait(heard.wait, look)
             return _answer(directive) if directive is not None else _unchanged(_scattered(changes))
-    return _unchanged(_pause(head))
+    return _unchanged(_pause(heard.head))
 
 
-def _hear(head: Head) -> tuple[Head, str | None, float]:
-    """Take the request's report. Returns the head as it is after that, and the report's etag and wait.
+@dataclass(frozen=True)
+class _Heard:
+    """What stays of a report while its sync is parked."""
 
-    It ends before the sync is parked, so that nothing of the report is kept meanwhile.
-    """
+    head: Head
+    """As it is after that."""
+    etag: str | None
+    wait: float
+    offered: str | None
+    """A new secret for the agent."""
+
+
+def _hear(head: Head) -> _Heard:
+    """Take the request's report."""
     attendance: Attendance = current_app.extensions["coffret_attendance"]
     last_words: LastWords = current_app.extensions["coffret_last_words"]
     gate: Gate = current_app.extensions["coffret_gate"]
@@ -112,7 +127,11 @@ def _hear(head: Head) -> tuple[Head, str | None, float]:
             head = service.head(head.instance_id)
         if revision is not None:
             last_words.keep(head.instance_id, revision, words)
-    return head, body["etag"], body["wait"]
+    offered = None
+    if "new_secrets" in body.get("abilities", ()):
+        with gate.passage():
+            offered = credentials.offer(head)
+    return _Heard(head, body["etag"], body["wait"], offered)
 
 
 def _pause(head: Head) -> int:
