@@ -113,7 +113,8 @@ def _runner(app: Flask, cloud: Cloud, settings: Settings) -> Runner:
     settings.check_celery()
     from control_plane.work.broker import Broker
 
-    return Runner(Broker(settings).hand_over, threads=1)
+    broker = Broker(settings)
+    return Runner(broker.hand_over, threads=1, close=broker.close)
 
 
 def _number() -> None:

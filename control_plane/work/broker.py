@@ -60,12 +60,14 @@ def open_celery(settings: Settings) -> Celery:
 
 
 def add_task(app: Celery, run: Callable[[str], float | None], runner: work.Runner) -> None:
-    """Tell a worker's application what a message means: run the instance, and ask again when it says so."""
+    """Tell a worker's application what a message means: run the instance, and ask again if it says when."""
 
-    @app.task(name=TASK)  # type: ignore[untyped-decorator]
+    @app.task(name=TASK, shared=False)  # type: ignore[untyped-decorator]
     def reconcile(instance_id: str) -> None:
         if (again := run(instance_id)) is not None:
             runner.request(instance_id, again)
+
+    app.set_default()  # for the threads of its pool
 
 
 class Broker:
@@ -98,13 +100,13 @@ class Broker:
         try:
             self._send(old or self._connect(), instance_id)
         except _NOT_TAKEN:
-            self._disconnect()
+            self.close()
             if old is None:
                 raise
             try:
                 self._send(self._connect(), instance_id)
             except _NOT_TAKEN:
-                self._disconnect()
+                self.close()
                 raise
 
     def _send(self, producer: Producer, instance_id: str) -> None:
@@ -126,7 +128,8 @@ class Broker:
         self._producer = self._celery.amqp.Producer(self._connection)
         return self._producer
 
-    def _disconnect(self) -> None:
+    def close(self) -> None:
+        """Close the connection; the next instance that is handed over opens another."""
         if self._connection is not None:
             self._connection.collect()  # type: ignore[no-untyped-call]
         self._connection = self._producer = None

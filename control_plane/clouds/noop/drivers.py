@@ -138,7 +138,8 @@ class Inventory:
                     ("volume", self.books.volumes),
                     ("port", self.books.ports),
                 )
-                for instance_id, item in page.items()
+                for instance_id in page
+                if (item := page.get(instance_id))  # another process may just have deleted it
             ]
 
 
