@@ -12,6 +12,15 @@ from rabbitmq import SERVER, RabbitMQ, running
 PROVIDER = Path(__file__).parents[1] / "terraform-provider"
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what takes long. tests/openstack has rules of its own."""
+    if "slow" in config.option.markexpr:
+        return
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("openstack"):
+            item.add_marker(pytest.mark.skip(reason="takes long and rarely breaks: make test-slow"))
+
+
 @pytest.fixture(scope="session")
 def rabbitmq() -> Iterator[RabbitMQ]:
     """A broker that all tests use together, each with a queue of its own."""

@@ -239,7 +239,11 @@ class InstanceSchema(ResourceSchema):
         metadata={"description": "Nova server group, which says where it is placed.", "x-immutable": True},
     )
     deletion_protection = Flag(
-        load_default=False, metadata={"description": "Refuse to delete it while true."}
+        load_default=False,
+        metadata={
+            "description": "Refuse to delete it while true, and those databases in it whose"
+            " `deletion_policy` is null."
+        },
     )
     labels = labels()
     databases = ma.fields.List(

@@ -19,7 +19,7 @@ class GrantSchema(BodySchema):
     database = Text(
         load_default=None,
         allow_none=True,
-        metadata={"description": "Database of the instance (PostgreSQL, MariaDB)."},
+        metadata={"description": "Name or id of a database of the instance (PostgreSQL, MariaDB)."},
     )
     privileges = ma.fields.List(
         Text(validate=ma.validate.Length(1, 64)),
@@ -105,6 +105,16 @@ class UserSchema(ResourceSchema):
             "description": "What the user may do; nothing else is left to it.",
             "default": [],
             "x-set": True,
+        },
+    )
+    deletion_policy = Text(
+        load_default="reassign",
+        validate=ma.validate.OneOf(["reassign", "refuse", "abandon"]),
+        metadata={
+            "description": "What becomes of what it owns in the engine when it is deleted: it goes to the"
+            " database's owner (`reassign`), or the user stays, in ERROR with a message that says what it"
+            " owns, until that is nothing (`refuse`), or all stays in the engine and the user is forgotten"
+            " (`abandon`)."
         },
     )
     expires_at = Moment(

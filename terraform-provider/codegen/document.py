@@ -197,6 +197,8 @@ class Document:
 
     def _type(self, kind: str, schema: Mapping[str, Any], where: str) -> Type:
         bounds = {word: schema[word] for word in BOUNDS if word in schema}
+        if "enum" in bounds:  # that it may be null, its type says
+            bounds["enum"] = [choice for choice in bounds["enum"] if choice is not None]
         if kind in SCALARS:
             return Type(kind, bounds=bounds)
         if kind == "array":

@@ -11,8 +11,10 @@ from control_plane_fixtures import ControlPlane, eventually, with_guests
 from sqlalchemy import event, update
 
 from control_plane.agents.models import Agent
+from control_plane.auth.tokens import digest
 from control_plane.database import db, now, transaction
 from control_plane.instances.models import Instance
+from guest_agent.protocol import SECRET_HEADER
 
 __all__ = ["with_guests"]
 
@@ -28,8 +30,10 @@ class Guest:
         self.client = control_plane.app.test_client()
         self.instance_id = instance_id
         self.secret = ""
+        self.offered: str | None = None
         self.directive: dict[str, Any] = {}
         self.sequence = 0
+        self.abilities: list[str] = []
 
     def register(self, token: str | None = None) -> Any:
         token = token or self.control_plane.compute.tokens[self.instance_id]
@@ -44,6 +48,7 @@ class Guest:
         etag = self.directive.get("etag")
         report = {
             "protocol": 1,
+            "abilities": self.abilities,
             "run": "run-1",
             "sequence": self.sequence,
             "agent_version": "0.1.0",
@@ -81,6 +86,7 @@ class Guest:
             json=report if report is not None else self.report(**parts),
             headers={"Authorization": f"Bearer {self.instance_id}.{self.secret}"},
         )
+        self.offered = answer.headers.get(SECRET_HEADER)
         if answer.status_code == 200:
             self.directive = answer.json
         return answer
@@ -284,6 +290,87 @@ def test_a_deleted_database_goes_when_the_agent_has_dropped_it(ready: Guest) -> 
     assert ready.sync().status_code == 200, "a directive without the database"
     assert ready.directive["databases"] == []
     assert ready.control_plane.call("GET", DATABASE).status_code == 404
+
+
+REFUSING = {"password": "a-long-password", "deletion_policy": "refuse"}
+WORDS = "User app owns in shop: table public.t."
+
+
+@pytest.fixture
+def refused(ready: Guest) -> Guest:
+    """Whose user `app` is to be dropped, and is not: it owns something."""
+    ready.abilities = ["deletion_policy"]
+    ready.control_plane.call("PUT", USER, REFUSING)
+    ready.converge()
+    assert ready.control_plane.call("DELETE", USER).json["status"]["phase"] == "SHUTDOWN"
+    ready.sync()
+    (wanted,) = ready.directive["users"]
+    assert (wanted["state"], wanted["deletion_policy"]) == ("absent", "refuse")
+    ready.sync(users=ready.outcomes("users", WORDS))
+    return ready
+
+
+def test_a_user_whose_drop_is_refused_says_why(refused: Guest) -> None:
+    status = refused.control_plane.call("GET", f"{USER}?wait_for=ready&timeout=20").json["status"]
+    assert (status["phase"], status["ready"], status["message"]) == ("ERROR", False, WORDS)
+    assert WORDS in events_of(refused, "failure")
+
+
+def test_it_is_dropped_once_it_owns_nothing(refused: Guest) -> None:
+    refused.sync()
+    assert refused.control_plane.call("GET", USER).status_code == 404
+
+
+def test_it_is_dropped_once_its_policy_is_another(refused: Guest) -> None:
+    call = refused.control_plane.call
+    assert call("PATCH", USER, {"password_version": 2}).json["code"] == "conflict"
+    assert call("PATCH", USER, {"deletion_policy": "reassign"}).json["status"]["phase"] == "SHUTDOWN"
+    refused.sync()
+    assert refused.directive["users"][0]["deletion_policy"] == "reassign"
+    words = "User app: dropped; what it owned in shop is owner's now"
+    refused.sync(users=[each | {"done": True, "message": words} for each in refused.outcomes("users")])
+    assert call("GET", USER).status_code == 404
+    assert any(words in said for said in events_of(refused, "deleted"))
+
+
+def test_it_can_be_left_where_it_is(refused: Guest) -> None:
+    assert refused.control_plane.call("PATCH", USER, {"deletion_policy": "abandon"}).status_code == 202
+    refused.sync()
+    assert refused.directive["users"] == []
+    assert refused.control_plane.call("GET", USER).status_code == 404
+
+
+def test_a_put_takes_a_refused_deletion_back(refused: Guest) -> None:
+    again = refused.control_plane.call("PUT", USER, REFUSING)
+    assert (again.status_code, again.json["status"]["phase"]) == (202, "BUILD")
+    refused.sync()
+    assert refused.directive["users"][0]["state"] == "present"
+    refused.sync()
+    assert refused.control_plane.call("GET", USER).json["status"]["phase"] == "ACTIVE"
+
+
+def test_another_delete_has_a_refused_one_tried_at_once(refused: Guest) -> None:
+    etag = refused.directive["etag"]
+    assert refused.control_plane.call("DELETE", USER).json["status"]["phase"] == "SHUTDOWN"
+    assert refused.control_plane.call("DELETE", USER).status_code == 202
+    refused.sync()
+    assert refused.directive["etag"] != etag
+    refused.sync()
+    assert refused.control_plane.call("GET", USER).status_code == 404
+
+
+def test_an_agent_that_would_not_heed_a_refusal_is_not_told_to_drop(ready: Guest) -> None:
+    call = ready.control_plane.call
+    call("PUT", USER, REFUSING)
+    ready.converge()
+    call("DELETE", USER)
+    ready.converge()
+    assert ready.directive["users"] == []
+    status = call("GET", USER).json["status"]
+    assert (status["phase"], "too old" in status["message"]) == ("ERROR", True)
+    ready.abilities = ["deletion_policy"]  # updated
+    ready.converge()
+    assert call("GET", USER).status_code == 404
 
 
 def test_an_outcome_of_an_older_wish_is_not_taken_for_the_new_one(ready: Guest) -> None:
@@ -511,3 +598,80 @@ def test_a_long_report_is_taken_though_users_bodies_are_short(ready: Guest) -> N
     assert ready.sync(seen_databases=seen).status_code == 304
     page = ready.control_plane.call("GET", "/instances/orders/databases?limit=2").json
     assert [item["name"] for item in page["items"]] == ["database0", "database1"]
+
+
+NEW_SECRETS = {"abilities": ["new_secrets"]}
+
+
+def age_secret(guest: Guest) -> None:
+    """Let the secret be old, and its last offer."""
+    long_ago = now() - timedelta(days=31)
+    with guest.control_plane.app.app_context(), transaction() as session:
+        session.execute(update(Agent).values(secret_since=long_ago, secret_offered_at=long_ago))
+
+
+def test_an_agent_gets_a_new_secret_when_its_own_is_old(
+    ready: Guest, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    ready.sync(**NEW_SECRETS)
+    assert ready.offered is None
+    age_secret(ready)
+    began = time.monotonic()
+    ready.sync(**NEW_SECRETS, wait=20)
+    assert time.monotonic() - began < 10  # not parked with it
+    former, new = ready.secret, ready.offered
+    assert new
+    assert ready.sync(**NEW_SECRETS).status_code in (200, 304)  # with the former, which is valid until
+    assert ready.offered is None
+    ready.secret = new
+    assert ready.sync(**NEW_SECRETS).status_code in (200, 304)
+    ready.secret = former
+    assert ready.sync(**NEW_SECRETS).status_code == 401
+    assert (
+        f"a former secret of the agent of instance {ready.instance_id} came from 127.0.0.1" in caplog.text
+    )
+    assert former not in caplog.text
+    assert new not in caplog.text
+    ready.secret = new
+    ready.sync(**NEW_SECRETS)
+    assert ready.offered is None
+
+
+def test_a_new_secret_that_got_lost_is_followed_by_another(ready: Guest) -> None:
+    age_secret(ready)
+    ready.sync(**NEW_SECRETS)
+    lost = ready.offered
+    age_secret(ready)
+    ready.sync(**NEW_SECRETS)
+    assert ready.offered not in (None, lost)
+    former, ready.secret = ready.secret, str(lost)
+    assert ready.sync(**NEW_SECRETS).status_code == 401
+    ready.secret = former
+    assert ready.sync(**NEW_SECRETS).status_code in (200, 304)
+
+
+def test_an_agent_that_does_not_know_of_new_secrets_keeps_its_own(ready: Guest) -> None:
+    age_secret(ready)
+    ready.sync()
+    assert ready.offered is None
+
+
+def test_an_agent_whose_secret_has_no_date_gets_a_new_one(ready: Guest) -> None:
+    with ready.control_plane.app.app_context(), transaction() as session:
+        session.execute(update(Agent).values(secret_since=None, secret_offered_at=None))
+    ready.sync(**NEW_SECRETS)
+    assert ready.offered
+
+
+def test_registering_anew_ends_a_new_secret_that_was_not_used(ready: Guest) -> None:
+    age_secret(ready)
+    ready.sync(**NEW_SECRETS)
+    unused = ready.offered
+    token = "a token of another start"
+    with ready.control_plane.app.app_context(), transaction() as session:
+        values = {"bootstrap_hash": digest(token), "bootstrap_expires_at": now() + timedelta(minutes=5)}
+        session.execute(update(Agent).values(**values))
+    assert ready.register(token).status_code == 200
+    ready.secret = str(unused)
+    assert ready.sync().status_code == 401

@@ -88,7 +88,7 @@ def test_a_new_field_appears_everywhere(document: Any) -> None:
     changed["components"]["schemas"]["Database"]["properties"]["novelty"] = {
         "type": "string",
         "default": "plain",
-        "enum": ["plain", "odd"],
+        "enum": ["plain", "odd", None],
         "x-immutable": True,
         "description": "How new it is.",
     }

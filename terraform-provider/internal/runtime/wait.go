@@ -71,10 +71,13 @@ func (r *Resource) waitUntilReady(
 	}
 }
 
-// waitUntilGone polls until the path is a 404.
+// waitUntilGone polls until the path is a 404, or an ERROR says that waiting is of no use.
 func (r *Resource) waitUntilGone(ctx context.Context, path string, document client.Object) error {
 	pause := pauses()
 	for pause(ctx) {
+		if dig(document, []string{"status", "phase"}) == "ERROR" {
+			return fmt.Errorf("it is not deleted. %s", messageOf(document))
+		}
 		newer, err := r.settings.client.Get(ctx, path+parked)
 		if client.IsNotFound(err) {
 			return nil

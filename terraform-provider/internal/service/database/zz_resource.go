@@ -27,7 +27,8 @@ var facts = runtime.Facts{
 	Waits:    true,
 	Timeout:  10 * time.Minute,
 	EventsOf: "instance",
-	Around:   "/v1/instances/{instance}?include=databases,users",
+	Include:  "include=databases,users",
+	Around:   "/v1/instances/{instance}",
 	Among:    "databases",
 	Fields: []runtime.Field{
 		{Attr: "id", JSON: []string{"id"}, Stable: true},
@@ -37,6 +38,7 @@ var facts = runtime.Facts{
 		{Attr: "character_set", JSON: []string{"character_set"}, Sent: true},
 		{Attr: "collation", JSON: []string{"collation"}, Sent: true},
 		{Attr: "owner", JSON: []string{"owner"}, Sent: true},
+		{Attr: "deletion_policy", JSON: []string{"deletion_policy"}, Sent: true},
 		{Attr: "phase", JSON: []string{"status", "phase"}},
 		{Attr: "ready", JSON: []string{"status", "ready"}},
 		{Attr: "message", JSON: []string{"status", "message"}},
@@ -96,6 +98,13 @@ func NewResource() resource.Resource {
 			"owner": schema.StringAttribute{
 				MarkdownDescription: "User of the instance that owns the database (PostgreSQL). Null: Coffret.",
 				Optional:            true,
+			},
+			"deletion_policy": schema.StringAttribute{
+				MarkdownDescription: "What deleting it does: `drop` it with all that is in it, `refuse`, also to delete the instance, or leave it in the engine and forget it (`abandon`). Null: `drop`, but `refuse` while the instance has `deletion_protection`. One of `drop`, `refuse`, `abandon`.",
+				Optional:            true,
+				Validators: []validator.String{
+					stringvalidator.OneOf("drop", "refuse", "abandon"),
+				},
 			},
 			"phase": schema.StringAttribute{
 				MarkdownDescription: "Where the resource is, in Trove's words.",

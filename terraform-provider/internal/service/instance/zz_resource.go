@@ -42,6 +42,7 @@ var facts = runtime.Facts{
 	Waits:    true,
 	Timeout:  30 * time.Minute,
 	EventsOf: "id",
+	Include:  "include=databases,users",
 	Filters: []runtime.Filter{
 		{Name: "name", Description: "Only the one of this name."},
 		{Name: "datastore", Description: "Only those of this datastore."},
@@ -261,7 +262,7 @@ func NewResource() resource.Resource {
 				},
 			},
 			"deletion_protection": schema.BoolAttribute{
-				MarkdownDescription: "Refuse to delete it while true. Default: `false`.",
+				MarkdownDescription: "Refuse to delete it while true, and those databases in it whose `deletion_policy` is null. Default: `false`.",
 				Optional:            true,
 				Computed:            true,
 				Default:             booldefault.StaticBool(false),

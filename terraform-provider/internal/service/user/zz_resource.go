@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/resource/schema"
 	"github.com/hashicorp/terraform-plugin-framework/resource/schema/planmodifier"
 	"github.com/hashicorp/terraform-plugin-framework/resource/schema/setdefault"
+	"github.com/hashicorp/terraform-plugin-framework/resource/schema/stringdefault"
 	"github.com/hashicorp/terraform-plugin-framework/resource/schema/stringplanmodifier"
 	"github.com/hashicorp/terraform-plugin-framework/schema/validator"
 	"github.com/hashicorp/terraform-plugin-framework/types"
@@ -32,7 +33,8 @@ var facts = runtime.Facts{
 	Waits:    true,
 	Timeout:  10 * time.Minute,
 	EventsOf: "instance",
-	Around:   "/v1/instances/{instance}?include=databases,users",
+	Include:  "include=databases,users",
+	Around:   "/v1/instances/{instance}",
 	Among:    "users",
 	Fields: []runtime.Field{
 		{Attr: "id", JSON: []string{"id"}, Stable: true},
@@ -42,6 +44,7 @@ var facts = runtime.Facts{
 		{Attr: "password_wo", JSON: []string{"password"}, SecretOf: "password_wo_version"},
 		{Attr: "password_wo_version", JSON: []string{"password_version"}, Sent: true},
 		{Attr: "grants", JSON: []string{"grants"}, Sent: true},
+		{Attr: "deletion_policy", JSON: []string{"deletion_policy"}, Sent: true},
 		{Attr: "expires_at", JSON: []string{"expires_at"}, Sent: true},
 		{Attr: "phase", JSON: []string{"status", "phase"}},
 		{Attr: "ready", JSON: []string{"status", "ready"}},
@@ -111,7 +114,7 @@ func NewResource() resource.Resource {
 				NestedObject: schema.NestedAttributeObject{
 					Attributes: map[string]schema.Attribute{
 						"database": schema.StringAttribute{
-							MarkdownDescription: "Database of the instance (PostgreSQL, MariaDB).",
+							MarkdownDescription: "Name or id of a database of the instance (PostgreSQL, MariaDB).",
 							Optional:            true,
 						},
 						"privileges": schema.SetAttribute{
@@ -145,6 +148,15 @@ func NewResource() resource.Resource {
 				},
 				Validators: []validator.Set{
 					setvalidator.SizeAtMost(100),
+				},
+			},
+			"deletion_policy": schema.StringAttribute{
+				MarkdownDescription: "What becomes of what it owns in the engine when it is deleted: it goes to the database's owner (`reassign`), or the user stays, in ERROR with a message that says what it owns, until that is nothing (`refuse`), or all stays in the engine and the user is forgotten (`abandon`). One of `reassign`, `refuse`, `abandon`. Default: `reassign`.",
+				Optional:            true,
+				Computed:            true,
+				Default:             stringdefault.StaticString("reassign"),
+				Validators: []validator.String{
+					stringvalidator.OneOf("reassign", "refuse", "abandon"),
 				},
 			},
 			"expires_at": schema.StringAttribute{
