@@ -89,7 +89,15 @@ class RabbitMQ:
     def messages(self, queue: str) -> int:
         """How many messages the queue holds that no worker has."""
         with amqp.Connection(f"127.0.0.1:{self._port}") as connection:
-            return int(connection.channel().queue_declare(queue, passive=True).message_count)
+            try:
+                return int(connection.channel().queue_declare(queue, passive=True).message_count)
+            except amqp.NotFound:  # nobody has used it yet
+                return 0
+
+    def purge(self, queue: str) -> None:
+        """Lose all that is in the queue."""
+        with amqp.Connection(f"127.0.0.1:{self._port}") as connection:
+            connection.channel().queue_purge(queue)
 
     def log(self) -> str:
         return (self._folder / "output").read_text(errors="replace")[-3000:]
