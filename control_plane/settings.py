@@ -69,6 +69,12 @@ class Settings:
         " in one worker process; past it they are answered at once.",
         least=0,
     )
+    agents_parked_limit: int = _setting(
+        5000,
+        "How many agents' syncs may be parked at once in one worker process of the role `agents`; past it"
+        " agents are asked to come again later.",
+        least=0,
+    )
     work: Work = _setting(
         Work.INLINE,
         "Where instances are reconciled: `inline` (in `coffret serve`), or `celery` (in any number of"
