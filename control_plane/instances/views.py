@@ -106,6 +106,7 @@ class InstanceByName(MethodView):
         return answers.resource(row, schema.dump(row) | _included(row, includes))
 
     @blueprint.response(200, InstanceSchema)
+    @blueprint.alt_response(202, schema=InstanceSchema)
     @authorize("instances:update")
     @takes_dry_run()
     @takes(InstanceSchema)
@@ -114,6 +115,7 @@ class InstanceByName(MethodView):
         return self._written(*service.put(context(), instance, body, preconditions.of_request()))
 
     @blueprint.response(200, InstanceSchema)
+    @blueprint.alt_response(202, schema=InstanceSchema)
     @authorize("instances:update")
     @takes_dry_run()
     @takes_patch(InstanceSchema)
@@ -132,6 +134,7 @@ class InstanceByName(MethodView):
         )  # fmt: skip
 
     @blueprint.response(202, InstanceSchema)
+    @blueprint.alt_response(204)
     @authorize("instances:delete")
     @takes_dry_run(InstanceSchema)
     def delete(self, instance: str) -> Response:
