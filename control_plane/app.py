@@ -8,7 +8,8 @@ from functools import partial
 from pathlib import Path
 
 import flask_migrate
-from flask import Flask, Response, g, request
+from flask import Flask, Response, current_app, g, request
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 import control_plane
 from control_plane.agents.views import blueprint as agents
@@ -20,12 +21,14 @@ from control_plane.configurations.views import blueprint as configuration_groups
 from control_plane.database import db
 from control_plane.databases.views import blueprint as databases
 from control_plane.datastores.views import blueprint as datastores
+from control_plane.events import audit
 from control_plane.events.views import blueprint as events
 from control_plane.flavors.views import blueprint as flavors
 from control_plane.http import problems
 from control_plane.http.health import blueprint as health
 from control_plane.http.json import StrictJSON
 from control_plane.http.openapi import CoffretApi
+from control_plane.http.rate_limits import RateLimits
 from control_plane.instances.views import blueprint as instances
 from control_plane.provider.releases import Releases
 from control_plane.provider.views import blueprint as provider
@@ -67,6 +70,8 @@ def create_app(settings: Settings, cloud: Cloud, role: ServerRole = ServerRole.A
     that cannot be used.
     """
     app = Flask(__name__)
+    if settings.proxies:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.proxies, x_proto=0, x_host=0)  # type: ignore[method-assign]
     app.json = StrictJSON(app)
     app.url_map.merge_slashes = False  # what is not a path is a 404, not a redirect
     app.config.update(
@@ -89,6 +94,7 @@ def create_app(settings: Settings, cloud: Cloud, role: ServerRole = ServerRole.A
     app.extensions["coffret_keys"] = open_keys(settings)
     app.extensions["coffret_policy"] = Policy(settings.policy_file)
     app.extensions["coffret_keystone"] = identity.open_keystone(settings)
+    app.extensions["coffret_rate_limits"] = RateLimits(settings)
     app.extensions["coffret_releases"] = Releases.open(settings.provider_dir)
     app.extensions["coffret_changes"] = Changes(settings.parked_limit)
     app.extensions["coffret_runner"] = Runner(partial(look_at, app, cloud), settings.runner_threads)
@@ -100,6 +106,7 @@ def create_app(settings: Settings, cloud: Cloud, role: ServerRole = ServerRole.A
         app.register_blueprint(agents)
     if role != ServerRole.AGENTS:
         app.before_request(_identify)
+        app.after_request(audit.note_refusal)
         app.register_blueprint(provider)
         api = CoffretApi(app)
         for blueprint in RESOURCES:
@@ -115,6 +122,8 @@ def _number() -> None:
 def _identify() -> None:
     if request.path.startswith("/v1/"):
         g.caller = identity.caller()
+        limits: RateLimits = current_app.extensions["coffret_rate_limits"]
+        limits.request(g.caller.project_id, request.method)
 
 
 def _new_request_id() -> str:

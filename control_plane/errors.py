@@ -109,6 +109,17 @@ class QuotaExceeded(CoffretError):
     title = "The quota of the project does not allow this"
 
 
+class RateLimited(CoffretError):
+    """Too many requests. `retry_after` in seconds: when the next one may be sent."""
+
+    code = "rate_limited"
+    title = "Too many requests"
+
+    def __init__(self, detail: str, *, retry_after: int) -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after
+
+
 class IdempotencyMismatch(CoffretError):
     code = "idempotency_key_reused"
     title = "The Idempotency-Key was used for another request"

@@ -23,6 +23,7 @@ STATUS: dict[type[errors.CoffretError], HTTPStatus] = {
     errors.Forbidden: HTTPStatus.FORBIDDEN,
     errors.IdentityUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.QuotaExceeded: HTTPStatus.FORBIDDEN,
+    errors.RateLimited: HTTPStatus.TOO_MANY_REQUESTS,
     errors.IdempotencyMismatch: HTTPStatus.UNPROCESSABLE_ENTITY,
     CloudError: HTTPStatus.SERVICE_UNAVAILABLE,
 }

@@ -86,5 +86,6 @@ class UserByName(MethodView):
     @takes_dry_run(UserSchema)
     def delete(self, instance: str, user: str) -> Response:
         """Drop a user"""
-        row = service.delete(context(), instance, user, preconditions.of_request())
-        return answers.deleting(row, schema)
+        return answers.deleting(
+            lambda: service.delete(context(), instance, user, preconditions.of_request()), schema
+        )

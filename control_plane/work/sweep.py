@@ -14,6 +14,7 @@ from control_plane.agents.credentials import BOOTSTRAP_LIFETIME
 from control_plane.agents.models import Agent
 from control_plane.clouds import Cloud, CloudError
 from control_plane.database import db, now, transaction
+from control_plane.events import service as events
 from control_plane.instances.models import Instance
 from control_plane.instances.status import summarise
 from control_plane.users.service import drop_expired
@@ -23,6 +24,8 @@ from control_plane.work.lease import free, void_ended
 
 SILENT = timedelta(seconds=60)
 """An agent not heard of for so long is lost."""
+FORGET_EVERY = 600.0
+"""Seconds between two looks for events that are too old."""
 FIRST_WORD = timedelta(minutes=5)
 """Likewise one that never registered, so long after it got its bootstrap token: a server boots first."""
 
@@ -76,6 +79,8 @@ class Sweep:
         request_due(self._runner)
         touches.prune()
         drop_expired()
+        if turns.claim("forgetting events", FORGET_EVERY) == 0:
+            events.forget(self._app.extensions["coffret_settings"].events_days)
         if time.monotonic() - self._began > SILENT.total_seconds():
             notice_silence()  # not before: nobody could be heard while nobody listened
         if turns.claim("survey", self._cloud.survey_seconds) == 0:

@@ -122,11 +122,15 @@ class Api(Caller):
             session.execute(update(Instance).where(Instance.name == name).values(**columns))
 
     def everything(self) -> dict[str, list[tuple[Any, ...]]]:
-        """All rows of all tables."""
+        """All rows of all tables, but what is noted of refused requests."""
         with self.app.app_context():
             tables = sorted(db.metadata.tables)
             return {
-                table: [tuple(row) for row in db.session.execute(text(f"SELECT * FROM {table}"))]
+                table: [
+                    tuple(row)
+                    for row in db.session.execute(text(f"SELECT * FROM {table}"))
+                    if "denied" not in row
+                ]
                 for table in tables
             }
 
