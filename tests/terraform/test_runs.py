@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from serving import Serving, served
+from workspace import Workspace
 
 REQUIRES = """
 terraform {
@@ -43,24 +44,6 @@ resource "coffret_instance" "orders" {
   configuration_group = coffret_configuration_group.orders.name
 }
 """
-
-
-class Workspace:
-    """A folder with a configuration, and Terraform in it."""
-
-    def __init__(self, folder: Path, terraform: str, environment: dict[str, str]) -> None:
-        self.folder = folder
-        self.command = terraform
-        self.environment = environment
-
-    def __call__(self, *arguments: str) -> str:
-        """What Terraform says; it must succeed."""
-        done = subprocess.run(
-            [self.command, *arguments, "-no-color"], cwd=self.folder, env=self.environment,
-            capture_output=True, text=True,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
 
 
 @pytest.fixture(scope="module")
