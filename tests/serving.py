@@ -151,11 +151,12 @@ def eventually(holds: Callable[[], Any], seconds: float, pause: float = 0.05) ->
 
 
 @contextmanager
-def served() -> Iterator[Serving]:
-    """Under root the folder must let the engines' account pass, which pytest's own do not."""
+def served(**settings: str) -> Iterator[Serving]:
+    """With settings, by their variables. Under root the folder must let the engines' account pass, which
+    pytest's own do not."""
     folder = Path(tempfile.mkdtemp(prefix="coffret-test-"))
     folder.chmod(0o711)
-    one = Serving(folder)
+    one = Serving(folder, **settings)
     yield one
     one.clean()
 

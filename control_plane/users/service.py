@@ -317,7 +317,7 @@ def _grants(
     """Check the grants and bring them into one order, so that the same set is the same value."""
     grants = []
     places: set[object] = set()
-    names = {row.name for row in databases.listing(instance)}
+    names = {key: row.name for row in databases.listing(instance) for key in _keys(row)}
     for index, grant in enumerate(wanted):
         at = f"/grants/{index}"
         grants.append(
@@ -330,14 +330,21 @@ def _grants(
     return sorted(grants, key=lambda grant: (grant["database"] or "", grant["keys"], grant["channels"]))
 
 
-def _sql_grant(manager: Manager, grant: Mapping[str, Any], at: str, names: set[str]) -> dict[str, Any]:
+def _keys(row: Database | databases.UnmanagedDatabase) -> list[str]:
+    return [row.name, row.id] if isinstance(row, Database) else [row.name]
+
+
+def _sql_grant(
+    manager: Manager, grant: Mapping[str, Any], at: str, names: Mapping[str, str]
+) -> dict[str, Any]:
+    """`names` by what a database may be called: its name, its id."""
     database = grant["database"]
     if database is None:
         raise Invalid.field(f"{at}/database", f"A grant on {manager.name} names a database.")
     if database not in names:
         raise Invalid.field(
             f"{at}/database",
-            f"The instance has no database {database!r}.{nearest(database, names)}",
+            f"The instance has no database {database!r}.{nearest(database, names.values())}",
         )
     for field in ("keys", "channels"):
         if grant[field]:
@@ -347,7 +354,7 @@ def _sql_grant(manager: Manager, grant: Mapping[str, Any], at: str, names: set[s
         check_privilege(manager, privilege, f"{at}/privileges")
     if "ALL" in privileges and len(privileges) > 1:
         raise Invalid.field(f"{at}/privileges", "ALL includes every other privilege; name it alone.")
-    return {**grant, "privileges": privileges}
+    return {**grant, "database": names[database], "privileges": privileges}
 
 
 def _acl_grant(grant: Mapping[str, Any], at: str) -> dict[str, Any]:

@@ -23,6 +23,8 @@ LISTS = {
     "parameters": "/v1/datastores/{datastore}/versions/{version}/parameters",
 }
 """Data sources that are a whole list."""
+EPHEMERAL = {"user": ("name", "password_wo", "password_wo_version", "deletion_policy", "expires_at")}
+"""Resources of which one can live for a run, with the attributes that are not the configuration's then."""
 ACTIONS = {"instance": "/v1/instances/{instance}/actions"}
 """Where a resource is told to do something once."""
 DESCRIPTIONS = {
@@ -41,6 +43,11 @@ DESCRIPTIONS = {
 }
 
 
+EPHEMERAL_DESCRIPTIONS = {
+    "user": "A user that lives as long as something in a run of Terraform needs it. Its name and its"
+    " password are made up anew each time and are in no plan and no state. Whatever becomes of the run, the"
+    " control plane drops the user once it has expired.",
+}
 EFFECTIVE_LABELS = "effective_labels"
 
 
@@ -134,6 +141,23 @@ def data_sources(document: Document) -> list[Offer]:
     found += [_fitting(document, name, *paths) for name, paths in FITTING.items()]
     found += [_list(document, name, path) for name, path in LISTS.items()]
     return found
+
+
+def ephemeral(document: Document) -> list[Offer]:
+    """Resources that live for a run, with those fields that the configuration has."""
+    return [
+        replace(
+            offer,
+            fields=tuple(
+                field
+                for field in offer.fields
+                if not field.read_only and field.name not in EPHEMERAL[offer.type]
+            ),
+            description=EPHEMERAL_DESCRIPTIONS[offer.type],
+        )
+        for offer in resources(document)
+        if offer.type in EPHEMERAL
+    ]
 
 
 def actions(document: Document) -> list[Action]:

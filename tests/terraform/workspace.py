@@ -19,3 +19,8 @@ class Workspace:
         )  # fmt: skip
         assert (done.returncode != 0) == fails, done.stdout + done.stderr
         return done.stdout + done.stderr if fails else done.stdout
+
+    def written(self) -> str:
+        """All that Terraform has left in the folder."""
+        files = [file for file in self.folder.rglob("*") if file.is_file() and file.name != "main.tf"]
+        return "".join(file.read_text(errors="replace") for file in files)

@@ -99,6 +99,11 @@ func (c *Client) Replace(ctx context.Context, path string, body Object) (Object,
 	return c.do(ctx, http.MethodPut, path, body, http.Header{"If-Match": {"*"}})
 }
 
+// Patch changes what the body names of a resource (RFC 7396) and returns it.
+func (c *Client) Patch(ctx context.Context, path string, body Object) (Object, error) {
+	return c.do(ctx, http.MethodPatch, path, body, nil)
+}
+
 // Create makes a resource and returns it. A Problem with status 412 says that the name is taken.
 func (c *Client) Create(ctx context.Context, path string, body Object) (Object, error) {
 	return c.do(ctx, http.MethodPut, path, body, http.Header{"If-None-Match": {"*"}})

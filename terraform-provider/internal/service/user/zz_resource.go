@@ -113,7 +113,7 @@ func NewResource() resource.Resource {
 				NestedObject: schema.NestedAttributeObject{
 					Attributes: map[string]schema.Attribute{
 						"database": schema.StringAttribute{
-							MarkdownDescription: "Database of the instance (PostgreSQL, MariaDB).",
+							MarkdownDescription: "Name or id of a database of the instance (PostgreSQL, MariaDB).",
 							Optional:            true,
 						},
 						"privileges": schema.SetAttribute{
