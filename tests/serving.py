@@ -20,6 +20,8 @@ import requests
 from control_plane.clouds.local.places import Places
 
 ROOT = Path(__file__).parents[1]
+STARTING = 60
+"""Seconds that a control plane may take until it answers: two where nothing else runs."""
 
 
 class Serving:
@@ -48,7 +50,7 @@ class Serving:
     def start(self) -> None:
         """Launch it and wait until it answers."""
         self.launch()
-        eventually(self.answers, 20)
+        eventually(self.answers, STARTING)
         if "Authorization" not in self.session.headers:
             token = subprocess.run(
                 self.command("token", "create", "test", "--role", "admin"),
@@ -157,8 +159,10 @@ def served(**settings: str) -> Iterator[Serving]:
     folder = Path(tempfile.mkdtemp(prefix="coffret-test-"))
     folder.chmod(0o711)
     one = Serving(folder, **settings)
-    yield one
-    one.clean()
+    try:
+        yield one
+    finally:
+        one.clean()
 
 
 @pytest.fixture
