@@ -12,6 +12,9 @@ from flask import Flask, Response, current_app, g, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 import control_plane
+from control_plane.agents.gate import PASSING, Gate
+from control_plane.agents.hearing import Attendance, LastWords
+from control_plane.agents.spacing import Spacing
 from control_plane.agents.views import blueprint as agents
 from control_plane.auth import identity
 from control_plane.auth.policy import Policy
@@ -77,7 +80,7 @@ def create_app(settings: Settings, cloud: Cloud, role: ServerRole = ServerRole.A
     app.config.update(
         SQLALCHEMY_DATABASE_URI=settings.sqlalchemy_url,
         SQLALCHEMY_ENGINE_OPTIONS={
-            "pool_size": settings.threads + settings.runner_threads + 1,
+            "pool_size": _connections(settings, role),
             "pool_use_lifo": True,  # few connections stay warm instead of all becoming lukewarm
         },
         MAX_CONTENT_LENGTH=settings.max_body_bytes,
@@ -96,7 +99,13 @@ def create_app(settings: Settings, cloud: Cloud, role: ServerRole = ServerRole.A
     app.extensions["coffret_keystone"] = identity.open_keystone(settings)
     app.extensions["coffret_rate_limits"] = RateLimits(settings)
     app.extensions["coffret_releases"] = Releases.open(settings.provider_dir)
-    app.extensions["coffret_changes"] = Changes(settings.parked_limit)
+    app.extensions["coffret_changes"] = Changes(
+        settings.agents_parked_limit if role == ServerRole.AGENTS else settings.parked_limit
+    )
+    app.extensions["coffret_gate"] = Gate()
+    app.extensions["coffret_spacing"] = Spacing()
+    app.extensions["coffret_last_words"] = LastWords()
+    app.extensions["coffret_attendance"] = Attendance(app)
     app.extensions["coffret_runner"] = Runner(partial(look_at, app, cloud), settings.runner_threads)
     problems.register(app)
     app.before_request(_number)
@@ -112,6 +121,13 @@ def create_app(settings: Settings, cloud: Cloud, role: ServerRole = ServerRole.A
         for blueprint in RESOURCES:
             api.register_blueprint(blueprint)
     return app
+
+
+def _connections(settings: Settings, role: ServerRole) -> int:
+    """To the state database, kept open in a process."""
+    if role == ServerRole.AGENTS:
+        return PASSING + 2  # lookout and attendance
+    return settings.threads + settings.runner_threads + 1
 
 
 def _number() -> None:

@@ -19,6 +19,7 @@ from flask import Flask
 from gunicorn.app.base import BaseApplication
 
 from control_plane import gateway, secrets
+from control_plane.agents.hearing import Attendance
 from control_plane.app import ServerRole, create_app
 from control_plane.clouds import Cloud
 from control_plane.clouds.local.places import make_folder
@@ -125,7 +126,8 @@ class UtcFormatter(logging.Formatter):
 
 def gunicorn_options(settings: Settings, role: ServerRole = ServerRole.ALL) -> dict[str, Any]:
     """All of gunicorn's settings but the hooks that concern the application."""
-    return _common_options(settings) | (gateway.OPTIONS if role == ServerRole.AGENTS else {})
+    own = gateway.gunicorn_options(settings) if role == ServerRole.AGENTS else {}
+    return _common_options(settings) | own
 
 
 def _common_options(settings: Settings) -> dict[str, Any]:
@@ -151,7 +153,7 @@ class _Server(BaseApplication):
         self._settings = settings
         self._cloud = cloud
         self._role = role
-        self._beside: list[Lookout | Runner | Sweep] = []
+        self._beside: list[Lookout | Attendance | Runner | Sweep] = []
         """What runs beside the web in a worker, in the order in which it starts."""
         super().__init__()
 
@@ -170,7 +172,7 @@ class _Server(BaseApplication):
         app: Flask = worker.wsgi
         changes: Changes = app.extensions["coffret_changes"]
         _let_go_at_end(changes)
-        self._beside = [Lookout(app, changes)]
+        self._beside = [Lookout(app, changes), app.extensions["coffret_attendance"]]
         if self._role == ServerRole.ALL:
             runner: Runner = app.extensions["coffret_runner"]
             sweep = Sweep(app, self._cloud, runner, self._settings.sweep_seconds)

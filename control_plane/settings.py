@@ -63,6 +63,12 @@ class Settings:
         " in one worker process; past it they are answered at once.",
         least=0,
     )
+    agents_parked_limit: int = _setting(
+        5000,
+        "How many agents' syncs may be parked at once in one worker process of the role `agents`; past it"
+        " agents are asked to come again later.",
+        least=0,
+    )
     runner_threads: int = _setting(4, "How many instances are reconciled at once in a process.", least=1)
     sweep_seconds: float = _setting(
         5.0, "Seconds between two sweeps for instances that are due.", least=0.1

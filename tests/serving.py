@@ -27,8 +27,9 @@ STARTING = 60
 class Serving:
     """One control plane that may be killed and started again."""
 
-    def __init__(self, folder: Path, **settings: str) -> None:
+    def __init__(self, folder: Path, role: str = "all", **settings: str) -> None:
         self.folder = folder
+        self.role = role
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             bind = f"127.0.0.1:{probe.getsockname()[1]}"
@@ -64,7 +65,7 @@ class Serving:
     def launch(self) -> None:
         with (self.folder / "serve.log").open("ab") as log:
             self.process = subprocess.Popen(
-                self.command("serve"), env=self.environment, stdout=log, stderr=log
+                self.command("serve", "--role", self.role), env=self.environment, stdout=log, stderr=log
             )
 
     def answers(self) -> bool:
