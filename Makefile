@@ -52,11 +52,13 @@ provider: setup-run ## Build the Terraform provider
 
 .PHONY: provider-release
 provider-release: setup-run ## Build it for users: zips, checksums, signature (KEY=secret.asc, PLATFORMS=linux_amd64)
+	@rm -rf control_plane/provider/packages # other versions, which would go into the wheel
 	@python scripts/provider_release.py $(if $(KEY),--key $(KEY)) $(PLATFORMS:%=--platform %) \
 	    control_plane/provider/packages
 
 .PHONY: wheel
 wheel: provider-release ## Build the control plane's wheel, which serves that provider
+	@rm -rf build/lib # of the last time: setuptools takes along whatever lies there
 	@python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist . && ls dist
 
 .PHONY: test
