@@ -20,13 +20,16 @@ import requests
 from control_plane.clouds.local.places import Places
 
 ROOT = Path(__file__).parents[1]
+STARTING = 60
+"""Seconds that a control plane may take until it answers: two where nothing else runs."""
 
 
 class Serving:
     """One control plane that may be killed and started again."""
 
-    def __init__(self, folder: Path, **settings: str) -> None:
+    def __init__(self, folder: Path, role: str = "all", **settings: str) -> None:
         self.folder = folder
+        self.role = role
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             bind = f"127.0.0.1:{probe.getsockname()[1]}"
@@ -48,7 +51,7 @@ class Serving:
     def start(self) -> None:
         """Launch it and wait until it answers."""
         self.launch()
-        eventually(self.answers, 20)
+        eventually(self.answers, STARTING)
         if "Authorization" not in self.session.headers:
             token = subprocess.run(
                 self.command("token", "create", "test", "--role", "admin"),
@@ -62,7 +65,7 @@ class Serving:
     def launch(self) -> None:
         with (self.folder / "serve.log").open("ab") as log:
             self.process = subprocess.Popen(
-                self.command("serve"), env=self.environment, stdout=log, stderr=log
+                self.command("serve", "--role", self.role), env=self.environment, stdout=log, stderr=log
             )
 
     def answers(self) -> bool:
@@ -157,8 +160,10 @@ def served(**settings: str) -> Iterator[Serving]:
     folder = Path(tempfile.mkdtemp(prefix="coffret-test-"))
     folder.chmod(0o711)
     one = Serving(folder, **settings)
-    yield one
-    one.clean()
+    try:
+        yield one
+    finally:
+        one.clean()
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Row, bindparam, select
 
 from control_plane.auth import RequestContext
-from control_plane.database import db, is_uuid, now, transaction
+from control_plane.database import db, is_uuid, now, read, transaction
 from control_plane.databases import service as databases
 from control_plane.databases.models import Database
 from control_plane.datastores.managers import MANAGERS, Manager, check_privilege
@@ -41,6 +41,10 @@ class UnmanagedUser:
         return {"managed": False, "uris": user_uris(self.instance, self.name, self.grants)}
 
 
+_NOWHERE: dict[str, Any] = {"database": None, "keys": [], "channels": []}
+"""What agents leave out of grants that are not about it."""
+
+
 def find(ctx: RequestContext, instance_key: str, key: str) -> User:
     """The user by `name[@host]` or id. NotFound names the nearest."""
     instance = instances.find(ctx, instance_key)
@@ -71,12 +75,25 @@ def listing(instance: Instance, marker: str = "", limit: int | None = None) -> l
     managed = db.session.scalars(select(User).filter_by(instance_id=instance.id)).all()
     known = {(row.name, row.host) for row in managed}
     unmanaged: list[User | UnmanagedUser] = [
-        UnmanagedUser(instance=instance, **seen)
+        UnmanagedUser(instance=instance, **seen | {"grants": [_NOWHERE | each for each in seen["grants"]]})
         for seen in instance.report.get("seen_users", [])
         if (seen["name"], seen["host"]) not in known
     ]
     rows = sorted([*managed, *unmanaged], key=lambda item: item.key)
     return [row for row in rows if row.key > marker][:limit]
+
+
+_TABLE = User.__table__.c
+_REVISIONS = (
+    select(_TABLE.id, _TABLE.revision)
+    .where(_TABLE.instance_id == bindparam("instance_id"))
+    .order_by(_TABLE.id)
+)
+
+
+def revisions(instance_id: str) -> Sequence[Row[Any]]:
+    """Id and revision of each of the instance's users, in one order."""
+    return read(_REVISIONS, instance_id=instance_id)
 
 
 def put(

@@ -287,6 +287,18 @@ func TestAPlanTellsOfDataThatGoes(t *testing.T) {
 	)
 }
 
+func TestAPlanTellsOfWhatStaysInTheEngine(t *testing.T) {
+	n := name("instance")
+	o := observed(t)
+	const databases, users = "DELETE /v1/instances/%s/databases", "DELETE /v1/instances/%s/users"
+	abandoned := user(n, `"a-good-password"`, "1", `deletion_policy = "abandon"`)
+	destroy := o.plans(abandoned,
+		[]string{deleteInstance, fmt.Sprintf(databases, n), fmt.Sprintf(users, n)},
+		`^WARNING .*The user stays in the engine: It stays.*`+n, `Data goes for good.*database`, `Data goes for good.*instance`)
+	destroy.Destroy = true
+	o.test(t, resource.TestStep{Config: abandoned}, destroy)
+}
+
 func TestAPasswordThatIsNotKnownIsNotAskedAbout(t *testing.T) {
 	n := name("instance")
 	o := observed(t)

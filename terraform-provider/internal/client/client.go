@@ -35,7 +35,7 @@ type Client struct {
 	userAgent  string
 	http       *http.Client
 	unusable   error
-	insides    insides
+	wholes     wholes
 }
 
 // Object is a JSON object; its numbers are json.Number.
@@ -194,7 +194,7 @@ func (c *Client) do(
 	}
 	tries := strings.HasSuffix(path, dryRun)
 	if writes(method) && !tries {
-		defer c.insides.forget()
+		defer c.wholes.forget()
 	}
 	unanswered := false
 	for attempt := 1; ; attempt++ {
