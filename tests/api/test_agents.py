@@ -100,7 +100,7 @@ class Guest:
 @pytest.fixture
 def guest(with_guests: ControlPlane) -> Guest:
     """Of an instance whose server is there; not registered yet."""
-    with_guests.runner.start()
+    with_guests.start()
     instance_id = with_guests.put_instance()
     eventually(lambda: instance_id in with_guests.books.servers)
     return Guest(with_guests, instance_id)
