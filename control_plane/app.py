@@ -82,6 +82,7 @@ def create_app(settings: Settings, cloud: Cloud, role: ServerRole = ServerRole.A
         SQLALCHEMY_DATABASE_URI=settings.sqlalchemy_url,
         SQLALCHEMY_ENGINE_OPTIONS={
             "pool_size": _connections(settings, role),
+            "hide_parameters": True,  # in errors, and so in the log: verifiers
             "pool_use_lifo": True,  # few connections stay warm instead of all becoming lukewarm
         },
         MAX_CONTENT_LENGTH=settings.max_body_bytes,
