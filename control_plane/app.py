@@ -9,13 +9,14 @@ import flask_migrate
 from flask import Flask, Response, g, request
 
 import control_plane
+from control_plane import stores
 from control_plane.agents.views import blueprint as agents
 from control_plane.auth import identity
 from control_plane.auth.policy import Policy
 from control_plane.auth.views import blueprint as tokens_blueprint
 from control_plane.clouds import Cloud
 from control_plane.configurations.views import blueprint as configuration_groups
-from control_plane.database import db
+from control_plane.database import db, repeated
 from control_plane.databases.views import blueprint as databases
 from control_plane.datastores.views import blueprint as datastores
 from control_plane.events.views import blueprint as events
@@ -45,20 +46,25 @@ RESOURCES = (
 )
 
 
+class _Application(Flask):
+    dispatch_request = repeated(Flask.dispatch_request)
+    """A view may run again, since it only reads the request and writes in one transaction."""
+
+
 def create_app(settings: Settings, cloud: Cloud) -> Flask:
     """The WSGI application. Nothing runs yet: server.py starts runner and sweep.
 
     Raises SettingsError for a policy file or, where Keystone is asked, a cloud that cannot be used.
     """
-    app = Flask(__name__)
+    app = _Application(__name__)
+    url = settings.sqlalchemy_url
     app.json = StrictJSON(app)
     app.url_map.merge_slashes = False  # what is not a path is a 404, not a redirect
     app.config.update(
-        SQLALCHEMY_DATABASE_URI=settings.sqlalchemy_url,
-        SQLALCHEMY_ENGINE_OPTIONS={
-            "pool_size": settings.threads + settings.runner_threads + 1,
-            "pool_use_lifo": True,  # few connections stay warm instead of all becoming lukewarm
-        },
+        SQLALCHEMY_DATABASE_URI=url,
+        SQLALCHEMY_ENGINE_OPTIONS=stores.engine_options(
+            url, settings.database_connections or settings.threads + settings.runner_threads + 1
+        ),
         MAX_CONTENT_LENGTH=settings.max_body_bytes,
         API_TITLE="Coffret",
         API_VERSION=f"v{control_plane.__version__}",
@@ -73,7 +79,8 @@ def create_app(settings: Settings, cloud: Cloud) -> Flask:
     app.extensions["coffret_policy"] = Policy(settings.policy_file)
     app.extensions["coffret_keystone"] = identity.open_keystone(settings)
     app.extensions["coffret_changes"] = Changes(
-        settings.parked_limit, look_again=1.0 if settings.workers == 1 else 0.2
+        settings.parked_limit,
+        look_again=0.2 if settings.workers > 1 or stores.on_server(url) else 1.0,
     )
     app.extensions["coffret_runner"] = Runner(app, cloud, settings.runner_threads)
     problems.register(app)

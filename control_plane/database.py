@@ -1,17 +1,22 @@
 """The state database: base classes, the write transaction, and what happens after it commits."""
 
+import functools
+import random
+import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, ParamSpec, TypeVar, cast
 
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import (
     JSON,
+    BigInteger,
     ColumnElement,
     DateTime,
     Dialect,
+    Double,
     MetaData,
     Row,
     Select,
@@ -19,8 +24,16 @@ from sqlalchemy import (
     TypeDecorator,
     event,
 )
-from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, registry
+from sqlalchemy.dialects import mysql, postgresql
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, lazyload, mapped_column, registry
+
+from control_plane import stores
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T", bound=tuple[Any, ...])
+
+_ATTEMPTS = 10
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -70,6 +83,7 @@ class Base(DeclarativeBase):
         metadata=MetaData(naming_convention=NAMING),
         type_annotation_map={
             datetime: UtcDateTime,
+            float: Double,  # MariaDB's FLOAT has 24 bits
             dict[str, Any]: JSON,
             dict[str, str]: JSON,
             list[Any]: JSON,
@@ -80,6 +94,15 @@ class Base(DeclarativeBase):
 
 db = SQLAlchemy(model_class=Base)
 """Flask-SQLAlchemy's extension; `db.session` is one session a thread and app context."""
+
+
+class Turn(db.Model):  # type: ignore[name-defined,misc]
+    """A row that is written to be held; see `turn`."""
+
+    __tablename__ = "turns"
+
+    name: Mapped[str] = mapped_column(String(255), primary_key=True)
+    taken: Mapped[int] = mapped_column(BigInteger)
 
 
 class Resource:
@@ -129,7 +152,8 @@ def read(query: Select[Any], **parameters: Any) -> Sequence[Row[Any]]:
 def transaction() -> Iterator[Session]:
     """One write transaction, committed at the end; nested calls join the outer one.
 
-    On SQLite it begins IMMEDIATE, so that what it reads cannot change before it writes.
+    On SQLite it begins IMMEDIATE, so that what it reads cannot change before it writes. Elsewhere others
+    write at the same time: what it decides by, it reads `locked`, and what is counted, in its `turn`.
     """
     session = cast(Session, db.session())
     if session.info.get("writing"):
@@ -156,6 +180,54 @@ def transaction() -> Iterator[Session]:
         action()
 
 
+def locked(query: Select[T]) -> Select[T]:
+    """The query for rows that nobody else writes until the transaction ends, read as they are now.
+
+    Rows that are joined to them are read apart: they must not be held for it.
+    """
+    held = query.options(lazyload("*")).with_for_update(key_share=True)
+    return held.execution_options(populate_existing=True)
+
+
+def turn(name: str) -> None:
+    """From here to the end of the write transaction, one at a time for each name.
+
+    It writes, since Galera would let two nodes lock the same row.
+    """
+    session = cast(Session, db.session())
+    if session.get_bind().dialect.name == "sqlite":
+        return  # whose only writer it is
+    mine = {"name": name, "taken": 1}
+    again = {"taken": Turn.taken + 1}
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(postgresql.insert(Turn).values(mine).on_conflict_do_update(["name"], set_=again))
+    else:
+        session.execute(mysql.insert(Turn).values(mine).on_duplicate_key_update(again))
+
+
+def repeated(call: Callable[P, R]) -> Callable[P, R]:
+    """Begin the call anew when another transaction came in between: it finds what that one wrote.
+
+    It must do nothing before its transaction that it may not do twice. Inside a transaction, that one's
+    caller repeats.
+    """
+
+    @functools.wraps(call)
+    def until_it_is_through(*args: P.args, **kwargs: P.kwargs) -> R:
+        session = cast(Session, db.session())
+        for attempt in range(1, _ATTEMPTS):
+            try:
+                return call(*args, **kwargs)
+            except Exception as error:
+                if session.info.get("writing") or not stores.is_collision(error):
+                    raise
+            session.rollback()
+            time.sleep(random.uniform(0, 0.02 * attempt))  # noqa: S311 - jitter
+        return call(*args, **kwargs)
+
+    return until_it_is_through
+
+
 @contextmanager
 def dry_run() -> Iterator[None]:
     """Until its end a write transaction does all that it does but the commit, and is undone after that.
@@ -164,6 +236,7 @@ def dry_run() -> Iterator[None]:
     """
     session = cast(Session, db.session())
     session.info["dry_run"] = True
+    session.info.pop("foreseen", None)
     try:
         yield
     finally:
@@ -178,23 +251,3 @@ def is_dry_run() -> bool:
 def after_commit(action: Callable[[], None]) -> None:
     """Run `action` once the current transaction has committed; never if it fails."""
     cast(Session, db.session()).info["after_commit"].append(action)
-
-
-@event.listens_for(Engine, "connect")
-def _prepare_sqlite(connection: Any, _: object) -> None:
-    if type(connection).__module__.startswith("sqlite3"):
-        connection.isolation_level = None  # transactions are begun below, not by the driver
-        for pragma in (
-            "journal_mode=WAL",
-            "synchronous=FULL",  # an acknowledged write survives power loss
-            "foreign_keys=ON",
-            "busy_timeout=30000",
-        ):
-            connection.execute(f"PRAGMA {pragma}")
-
-
-@event.listens_for(Engine, "begin")
-def _begin_sqlite(connection: Connection) -> None:
-    if connection.dialect.name == "sqlite":
-        writes = connection.get_execution_options().get("coffret_write")
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

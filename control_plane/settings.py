@@ -9,6 +9,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
+from sqlalchemy import URL
+
+from control_plane import stores
 from control_plane.errors import CoffretError, nearest
 
 PREFIX = "COFFRET_"
@@ -33,8 +36,8 @@ class SettingsError(CoffretError):
     title = "A setting is wrong"
 
 
-def _setting(default: Any, doc: str, *, least: float | None = None) -> Any:
-    return field(default=default, metadata={"doc": doc, "least": least})
+def _setting(default: Any, doc: str, *, least: float | None = None, secret: bool = False) -> Any:
+    return field(default=default, repr=not secret, metadata={"doc": doc, "least": least})
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,17 @@ class Settings:
     data_dir: Path = _setting(
         Path(".coffret"), "Folder for the state database and, on the local cloud, the instances."
     )
-    database_url: str = _setting("", "SQLAlchemy URL of the state database. Empty: SQLite in `data_dir`.")
+    database_url: str = _setting(
+        "",
+        "URL of the state database, such as `postgresql://coffret:…@host/coffret` or `mariadb://…`"
+        " ([more](state-database.md)). Empty: SQLite in `data_dir`.",
+        secret=True,
+    )
+    database_connections: int | None = _setting(
+        None,
+        "Most connections of a process to the state database. Unset: one for each of its threads.",
+        least=1,
+    )
     bind: str = _setting(
         "127.0.0.1:8779",
         "Address and port to listen on. Port 8779 is Trove's (the type `database`).",
@@ -120,8 +133,19 @@ class Settings:
     log_level: LogLevel = _setting(LogLevel.INFO, "Level of the log on standard error.")
 
     @property
-    def sqlalchemy_url(self) -> str:
-        return self.database_url or f"sqlite:///{(self.data_dir / 'coffret.db').absolute()}"
+    def sqlalchemy_url(self) -> URL:
+        """Raises SettingsError, which does not repeat the password, for what is no such URL."""
+        try:
+            return stores.url_of(self.database_url or f"sqlite:///{self._file.absolute()}")
+        except ValueError as error:
+            raise SettingsError(
+                f"COFFRET_DATABASE_URL cannot be used: {error}. Write it as"
+                " postgresql://user:password@host/database or mariadb://user:password@host/database."
+            ) from None
+
+    @property
+    def _file(self) -> Path:
+        return self.data_dir / "coffret.db"
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> "Settings":

@@ -9,6 +9,7 @@ from control_plane.databases.models import InstanceObject
 from control_plane.datastores.managers import MANAGERS
 from control_plane.instances.models import Instance
 from control_plane.instances.status import connection_uri
+from control_plane.stores import sortable
 
 
 class User(InstanceObject, db.Model):  # type: ignore[name-defined,misc]
@@ -17,8 +18,8 @@ class User(InstanceObject, db.Model):  # type: ignore[name-defined,misc]
     __table_args__ = (UniqueConstraint("instance_id", "name", "host"),)
 
     instance_id: Mapped[str] = mapped_column(ForeignKey("instances.id", ondelete="CASCADE"))
-    name: Mapped[str] = mapped_column(String(128))
-    host: Mapped[str] = mapped_column(String(255), default="%")
+    name: Mapped[str] = mapped_column(sortable(128))
+    host: Mapped[str] = mapped_column(sortable(255), default="%")
     verifier: Mapped[str] = mapped_column(String(255))
     """What the engine keeps for the password; the password itself is never stored."""
     password_version: Mapped[int | None]

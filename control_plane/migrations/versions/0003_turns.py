@@ -1,0 +1,21 @@
+"""turns"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = '0003'
+down_revision = '0002'
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table('turns',
+    sa.Column('name', sa.String(length=255), nullable=False),
+    sa.Column('taken', sa.BigInteger(), nullable=False),
+    sa.PrimaryKeyConstraint('name', name=op.f('pk_turns'))
+    )
+
+
+def downgrade() -> None:
+    op.drop_table('turns')
