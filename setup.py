@@ -33,6 +33,7 @@ setup(
         *AGENT,
         "alembic>=1.14",
         "click>=8.1",
+        "cryptography>=43",
         "Flask>=3.1",
         "Flask-Migrate>=4.1",
         "flask-smorest>=0.47",

@@ -27,6 +27,7 @@ from control_plane.http.json import StrictJSON
 from control_plane.http.openapi import CoffretApi
 from control_plane.instances.views import blueprint as instances
 from control_plane.quotas.views import blueprint as quotas
+from control_plane.secrets import open_keys
 from control_plane.settings import Settings
 from control_plane.users.views import blueprint as users
 from control_plane.work.changes import Changes
@@ -76,6 +77,7 @@ def create_app(settings: Settings, cloud: Cloud) -> Flask:
     flask_migrate.Migrate(app, db, directory=str(MIGRATIONS))
     app.extensions["coffret_settings"] = settings
     app.extensions["coffret_cloud"] = cloud
+    app.extensions["coffret_keys"] = open_keys(settings)
     app.extensions["coffret_policy"] = Policy(settings.policy_file)
     app.extensions["coffret_keystone"] = identity.open_keystone(settings)
     app.extensions["coffret_changes"] = Changes(

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import click
 import flask_migrate
+from sqlalchemy.exc import SQLAlchemyError
 
-from control_plane import clouds
+from control_plane import clouds, stores
 from control_plane.app import create_app
 from control_plane.auth import Role, tokens
 from control_plane.auth.commands import keystone_group, policy_command
@@ -20,6 +21,8 @@ from control_plane.clouds.registry import open_cloud
 from control_plane.database import now
 from control_plane.datastores import service as datastores
 from control_plane.errors import CoffretError
+from control_plane.secrets import rotation
+from control_plane.secrets.commands import secrets_group
 from control_plane.server import log_to_stderr, serve
 from control_plane.settings import Settings
 from control_plane.work import survey
@@ -33,6 +36,10 @@ class _Commands(click.Group):
             return super().invoke(context)
         except CoffretError as error:
             raise click.ClickException(error.detail) from error
+        except SQLAlchemyError as error:
+            if not stores.is_unavailable(error):
+                raise
+            raise click.ClickException(f"The state database: {stores.said(error)}") from error
 
 
 @click.group(cls=_Commands)
@@ -172,7 +179,11 @@ def _application(settings: Settings) -> Iterator[None]:
     make_folder(settings.data_dir, 0o700)
     with app.app_context():
         flask_migrate.upgrade()
+        rotation.check()
         yield
+
+
+main.add_command(secrets_group(_application))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, ClassVar, ParamSpec, TypeVar, cast
+from typing import Any, ClassVar, ParamSpec, TypeVar, TypeVarTuple, cast
 
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import (
@@ -31,7 +31,7 @@ from control_plane import stores
 
 P = ParamSpec("P")
 R = TypeVar("R")
-T = TypeVar("T", bound=tuple[Any, ...])
+T = TypeVarTuple("T")
 
 _ATTEMPTS = 10
 
@@ -142,7 +142,7 @@ def _count_revisions(session: Session, *_: object) -> None:
             row.updated_at = now()
 
 
-def read(query: Select[Any], **parameters: Any) -> Sequence[Row[Any]]:
+def read(query: Select[*tuple[Any, ...]], **parameters: Any) -> Sequence[Row[*tuple[Any, ...]]]:
     """All rows of a query over columns, outside the session: a third of what the session costs."""
     with db.engine.connect() as connection:
         return connection.execute(query, parameters).all()
@@ -180,7 +180,7 @@ def transaction() -> Iterator[Session]:
         action()
 
 
-def locked(query: Select[T]) -> Select[T]:
+def locked(query: Select[*T]) -> Select[*T]:
     """The query for rows that nobody else writes until the transaction ends, read as they are now.
 
     Rows that are joined to them are read apart: they must not be held for it.
@@ -200,7 +200,7 @@ def turn(name: str) -> None:
     mine = {"name": name, "taken": 1}
     again = {"taken": Turn.taken + 1}
     if session.get_bind().dialect.name == "postgresql":
-        session.execute(postgresql.insert(Turn).values(mine).on_conflict_do_update(["name"], set_=again))
+        session.execute(postgresql.insert(Turn).values(mine).on_conflict_do_update("pk_turns", set_=again))
     else:
         session.execute(mysql.insert(Turn).values(mine).on_duplicate_key_update(again))
 

@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -18,12 +18,14 @@ import flask_migrate
 from flask import Flask
 from gunicorn.app.base import BaseApplication
 
+from control_plane import secrets, stores
 from control_plane.app import create_app
 from control_plane.clouds import Cloud
 from control_plane.clouds.local.places import make_folder
 from control_plane.clouds.registry import open_cloud
 from control_plane.database import db
 from control_plane.datastores import service as datastores
+from control_plane.secrets import rotation
 from control_plane.settings import Settings, SettingsError
 from control_plane.work.changes import Changes
 from control_plane.work.lease import void_all
@@ -44,7 +46,8 @@ def serve(settings: Settings) -> None:
     _check_files(settings)
     cloud = open_cloud(settings)
     make_folder(settings.data_dir, 0o700)
-    with _only_one(settings.data_dir):
+    alone = not stores.on_server(settings.sqlalchemy_url)
+    with _only_one(settings.data_dir) if alone else nullcontext():
         app = create_app(settings, cloud)
         prepare(app, settings)
         if keystone := app.extensions["coffret_keystone"]:
@@ -68,6 +71,9 @@ def prepare(app: Flask, settings: Settings) -> None:
     """Bring the state database up to date, and take up what a dead process left."""
     with app.app_context():
         flask_migrate.upgrade()
+        rotation.check()
+        if secrets.keys().newest is None:
+            log.warning("secrets are kept in clear; docs/operators/secrets.md says how they are encrypted")
         datastores.import_shipped(images=settings.cloud == "openstack")
         if db.engine.dialect.name == "sqlite":
             void_all()  # one process at a time has this file, so nobody holds a lease

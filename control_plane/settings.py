@@ -58,6 +58,12 @@ class Settings:
         "Most connections of a process to the state database. Unset: one for each of its threads.",
         least=1,
     )
+    secrets_keys: Path | None = _setting(
+        None,
+        "File with the keys that secrets in the state database are encrypted with, one a line, newest"
+        " first. Unset: `secrets.keys` in `data_dir`, made at the first start; with a `database_url`,"
+        " which other hosts may share: none, and secrets are kept in clear.",
+    )
     bind: str = _setting(
         "127.0.0.1:8779",
         "Address and port to listen on. Port 8779 is Trove's (the type `database`).",

@@ -9,7 +9,8 @@ from typing import Any
 from sqlalchemy import URL, BigInteger, DateTime, Integer, String, Text, event, make_url
 from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, TimeoutError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm.exc import ObjectDeletedError, StaleDataError
 
@@ -103,8 +104,7 @@ _AT_CONNECT = {
     ),
     "psycopg": (f"SET lock_timeout = '{LOCK_SECONDS}s'",),
     "pymysql": (
-        "SET time_zone = '+00:00', sql_mode = 'TRADITIONAL',"
-        f" innodb_lock_wait_timeout = {LOCK_SECONDS}",
+        f"SET time_zone = '+00:00', sql_mode = 'TRADITIONAL', innodb_lock_wait_timeout = {LOCK_SECONDS}",
     ),
 }
 
@@ -125,12 +125,17 @@ def is_collision(error: Exception) -> bool:
 
 def is_unavailable(error: Exception) -> bool:
     """Whether the database cannot serve just now, for a reason that is not the request's."""
-    if isinstance(error, TimeoutError):  # all connections are taken
+    if isinstance(error, PoolTimeout):  # all connections are taken
         return True
     if not isinstance(error, DBAPIError):
         return False
     code = _code(error)
     return error.connection_invalidated or code in _UNAVAILABLE or str(code)[:2] in _UNAVAILABLE_CLASSES
+
+
+def said(error: Exception) -> str:
+    """What the database or its driver said, in one line, without the statement and its values."""
+    return " ".join(str(getattr(error, "orig", None) or error).split())
 
 
 def _code(error: DBAPIError) -> str | int | None:

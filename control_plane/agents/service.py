@@ -15,6 +15,7 @@ from control_plane.agents.models import Agent
 from control_plane.database import db, now, transaction
 from control_plane.databases.models import Database, InstanceObject
 from control_plane.events import service as events
+from control_plane.instances import service as instances
 from control_plane.instances.models import Action, Instance
 from control_plane.instances.status import summarise
 from control_plane.users.models import User
@@ -41,13 +42,14 @@ def take(instance_id: str, report: Report) -> None:
     if not news and not stale:
         return
     with transaction() as session:
+        if news:
+            instance = _get(instance_id, for_update=True)
+            if _news(instance, report):
+                store(instance, report)
         session.execute(
             update(Agent).where(Agent.instance_id == instance_id).values(last_seen_at=now()),
             execution_options={"synchronize_session": False},
         )
-        instance = _get(instance_id, for_update=True)
-        if _news(instance, report):
-            store(instance, report)
 
 
 def desired(instance_id: str, held: str | None) -> Directive | None:
@@ -91,9 +93,10 @@ def _adopt(instance: Instance, report: Report) -> None:
 
 
 def _get(instance_id: str, *, for_update: bool = False) -> Instance:
-    instance = db.session.get(
-        Instance, instance_id, populate_existing=True, with_for_update=for_update or None
-    )
+    if for_update:
+        instance = instances.hold(instance_id)
+    else:
+        instance = db.session.get(Instance, instance_id, populate_existing=True)
     if instance is None:
         raise Gone
     return instance

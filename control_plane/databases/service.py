@@ -42,9 +42,9 @@ _CHANGES = {
 }
 
 
-def find(ctx: RequestContext, instance_key: str, key: str) -> Database:
+def find(ctx: RequestContext, instance_key: str, key: str, *, for_update: bool = False) -> Database:
     """The database by name or id. NotFound names the nearest."""
-    instance = instances.find(ctx, instance_key)
+    instance = instances.find(ctx, instance_key, for_update=for_update)
     if (row := _find(instance, key)) is None:
         names = db.session.scalars(select(Database.name).filter_by(instance_id=instance.id))
         raise NotFound(f"The instance {instance.name!r} has no database {key!r}.{nearest(key, names)}")
@@ -152,9 +152,10 @@ def _check(instance: Instance, name: str, columns: Mapping[str, Any], row: Datab
     elif not manager.has_owners:
         raise Invalid.field("/owner", f"Databases of {manager.name} have no owner; use grants.")
     else:
-        users = db.session.scalars(
-            select(User.name).filter_by(instance_id=instance.id, deleting=False)
-        ).all()
+        mine = select(User.name).filter_by(instance_id=instance.id, deleting=False)
+        users = db.session.scalars(mine).all()
+        if owner in db.session.scalars(mine.filter(User.expires_at.is_not(None))).all():
+            raise Invalid.field("/owner", f"The user {owner!r} expires, and who owns a database must not.")
         if owner not in users:
             raise Invalid.field(
                 "/owner",

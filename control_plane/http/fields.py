@@ -1,5 +1,6 @@
 """Fields that several schemas share."""
 
+from datetime import UTC, datetime
 from typing import Any, get_args
 
 import marshmallow as ma
@@ -65,6 +66,21 @@ class Flag(ma.fields.Boolean):
         if not isinstance(value, bool):
             raise self.make_error("invalid", input=value)
         return value
+
+
+class Moment(ma.fields.AwareDateTime):
+    """A time with its offset (RFC 3339), in UTC."""
+
+    default_error_messages = {  # noqa: RUF012 - marshmallow reads it from the class
+        "invalid": "It must be a time with its offset from UTC, such as 2030-12-31T18:00:00Z.",
+        "invalid_awareness": "Say its offset from UTC, or Z, as in 2030-12-31T18:00:00Z.",
+    }
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> datetime:
+        try:
+            return super()._deserialize(value, *args, **kwargs).astimezone(UTC)
+        except OverflowError as error:  # in the year 0 or 10000 of UTC
+            raise self.make_error("invalid", input=value) from error
 
 
 class ConditionSchema(ma.Schema):

@@ -11,9 +11,10 @@ from sqlalchemy import String, delete
 from sqlalchemy.orm import Mapped, mapped_column
 
 from control_plane.auth import context
-from control_plane.database import db, now, transaction
+from control_plane.database import db, now, transaction, turn
 from control_plane.errors import IdempotencyMismatch, Invalid
 from control_plane.http import answers
+from control_plane.secrets import SealedJSON
 
 KEEP = timedelta(hours=24)
 P = ParamSpec("P")
@@ -26,7 +27,8 @@ class IdempotencyKey(db.Model):  # type: ignore[name-defined,misc]
     key: Mapped[str] = mapped_column(String(255), primary_key=True)
     request_hash: Mapped[str] = mapped_column(String(64))
     status: Mapped[int]
-    body: Mapped[dict[str, Any]]
+    body: Mapped[dict[str, Any]] = mapped_column(SealedJSON)
+    """Encrypted, since an answer may be the only one that shows a password or token."""
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 
@@ -45,8 +47,15 @@ def idempotent(view: Callable[P, Any]) -> Callable[P, Response]:
         ).hexdigest()
         project_id = context().project_id
         with transaction() as session:
-            session.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < now() - KEEP))
             kept = session.get(IdempotencyKey, (project_id, key))
+            if kept is None or kept.created_at < now() - KEEP:
+                turn(f"project {project_id}")
+                session.execute(
+                    delete(IdempotencyKey).where(
+                        IdempotencyKey.project_id == project_id, IdempotencyKey.created_at < now() - KEEP
+                    )
+                )
+                kept = session.get(IdempotencyKey, (project_id, key), populate_existing=True)
             if kept is None:
                 response = make_response(view(*args, **kwargs))
                 session.add(

@@ -32,10 +32,10 @@ def _alone(connection: Connection) -> Iterator[None]:
 
     SQLite's file has one process at a time. On Galera the lock is for those on the same node.
     """
-    take, give = _LOCKS.get(connection.dialect.name, (None, None))
-    if take is None:
+    if connection.dialect.name not in _LOCKS:
         yield
         return
+    take, give = _LOCKS[connection.dialect.name]
     connection.execute(text(take))
     connection.commit()  # the session holds it
     try:

@@ -1,7 +1,8 @@
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, String, UniqueConstraint
+from sqlalchemy import ForeignKey, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from control_plane.database import db
@@ -9,6 +10,7 @@ from control_plane.databases.models import InstanceObject
 from control_plane.datastores.managers import MANAGERS
 from control_plane.instances.models import Instance
 from control_plane.instances.status import connection_uri
+from control_plane.secrets import Sealed
 from control_plane.stores import sortable
 
 
@@ -20,10 +22,12 @@ class User(InstanceObject, db.Model):  # type: ignore[name-defined,misc]
     instance_id: Mapped[str] = mapped_column(ForeignKey("instances.id", ondelete="CASCADE"))
     name: Mapped[str] = mapped_column(sortable(128))
     host: Mapped[str] = mapped_column(sortable(255), default="%")
-    verifier: Mapped[str] = mapped_column(String(255))
+    verifier: Mapped[str] = mapped_column(Sealed)
     """What the engine keeps for the password; the password itself is never stored."""
     password_version: Mapped[int | None]
     grants: Mapped[list[Any]] = mapped_column(default=list)
+    expires_at: Mapped[datetime | None] = mapped_column(index=True)
+    """When the sweep drops it; None: never."""
 
     instance: Mapped[Instance] = relationship()
 

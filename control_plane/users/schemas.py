@@ -3,7 +3,7 @@ from typing import Any
 import marshmallow as ma
 
 from control_plane.http.bodies import BodySchema
-from control_plane.http.fields import ResourceSchema, StatusSchema, Text, Whole, list_schema
+from control_plane.http.fields import Moment, ResourceSchema, StatusSchema, Text, Whole, list_schema
 
 LONGEST_PASSWORD = 128
 
@@ -105,6 +105,14 @@ class UserSchema(ResourceSchema):
             "description": "What the user may do; nothing else is left to it.",
             "default": [],
             "x-set": True,
+        },
+    )
+    expires_at = Moment(
+        load_default=None,
+        allow_none=True,
+        metadata={
+            "description": "When the user is dropped, as RFC 3339 says times: for access that must end"
+            " though nobody ends it. Null: never."
         },
     )
     status = ma.fields.Nested(UserStatusSchema, dump_only=True)

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
 
 from control_plane.auth import RequestContext
-from control_plane.database import db, is_uuid, transaction
+from control_plane.database import db, is_uuid, now, transaction
 from control_plane.databases import service as databases
 from control_plane.databases.models import Database
 from control_plane.datastores.managers import MANAGERS, Manager, check_privilege
@@ -39,9 +40,9 @@ class UnmanagedUser:
         return {"managed": False, "uris": user_uris(self.instance, self.name, self.grants)}
 
 
-def find(ctx: RequestContext, instance_key: str, key: str) -> User:
+def find(ctx: RequestContext, instance_key: str, key: str, *, for_update: bool = False) -> User:
     """The user by `name[@host]` or id. NotFound names the nearest."""
-    instance = instances.find(ctx, instance_key)
+    instance = instances.find(ctx, instance_key, for_update=for_update)
     if (row := _find(instance, key)) is None:
         rows = db.session.scalars(select(User).filter_by(instance_id=instance.id))
         raise NotFound(
@@ -84,7 +85,7 @@ def put(
     wanted: Mapping[str, Any],
     preconditions: Preconditions = NONE,
 ) -> tuple[User, Outcome]:
-    """Create the user or make it what is wanted: password, password_version, grants.
+    """Create the user or make it what is wanted: password, password_version, grants, expires_at.
 
     Without a password the present one stays. Raises Invalid, Conflict, PreconditionFailed, NotFound
     (of the instance); then nothing changed.
@@ -108,6 +109,7 @@ def put(
             "verifier": _verifier(manager, row, wanted.get("password")),
             "password_version": wanted["password_version"],
             "grants": grants,
+            "expires_at": _expiry(instance, row, name, wanted["expires_at"]),
         }
         if row is not None:
             former = assign(row, columns)
@@ -135,33 +137,58 @@ def delete(
 
     InUse while it is the owner of a database here.
     """
-    with transaction() as session:
+    with transaction():
         instance = instances.find(ctx, instance_key, for_update=True)
         row = _find(instance, key)
         preconditions.check(row)
         if row is None:
             return None
         if not row.deleting:
-            owned = session.scalars(
-                select(Database.name).filter_by(instance_id=instance.id, owner=row.name, deleting=False)
-            ).all()
-            if owned:
-                raise InUse(
-                    f"User {row.key!r} owns {', '.join(sorted(owned))}; give them another owner first."
-                )
-            row.deleting = True
-            row.generation += 1
-            instances.touch(instance)
+            if owned := _owned(instance, row.name):
+                raise InUse(f"User {row.key!r} owns {', '.join(owned)}; give them another owner first.")
             sentence = "The user is dropped while the engine runs; its sessions end."
             foresee(lambda: [Impact("", "online", sentence, instances=(instance.name,))])
-            events.record("deleting", f"User {row.key!r} is to be dropped.", row)
+            _drop(instance, row, f"User {row.key!r} is to be dropped.")
         return row
+
+
+def drop_expired() -> int:
+    """Start dropping the users whose time is over, but for those that go with their instance.
+
+    Returns how many.
+    """
+    over = (User.expires_at <= now()) & User.deleting.is_(False) & Instance.deleting.is_(False)
+    found = db.session.execute(select(User.id, Instance.id).join(User.instance).where(over)).all()
+    db.session.rollback()
+    dropped = 0
+    for user_id, instance_id in found:
+        with transaction() as session:
+            instance = instances.hold(instance_id)
+            row = session.scalar(select(User).join(User.instance).where(over, User.id == user_id))
+            if instance is not None and row is not None:  # else it was renewed or deleted meanwhile
+                _drop(instance, row, f"User {row.key!r} has expired and is to be dropped.")
+                dropped += 1
+    return dropped
+
+
+def _drop(instance: Instance, row: User, sentence: str) -> None:
+    row.deleting = True
+    row.generation += 1
+    instances.touch(instance)
+    events.record("deleting", sentence, row)
+
+
+def _owned(instance: Instance, name: str) -> list[str]:
+    """Names of the databases here that the user owns."""
+    owned = select(Database.name).filter_by(instance_id=instance.id, owner=name, deleting=False)
+    return sorted(db.session.scalars(owned))
 
 
 _CHANGES: dict[str, tuple[str, Effect, str]] = {
     "verifier": ("/password", "online", "New logins take the new password; open sessions go on."),
     "password_version": ("/password_version", "none", "The number is yours alone."),
     "grants": ("/grants", "online", "What the user may do changes while the engine runs."),
+    "expires_at": ("/expires_at", "none", "The engine is not told; the user is dropped once it is time."),
 }
 
 
@@ -191,6 +218,20 @@ def _verifier(manager: Manager, row: User | None, password: str | None) -> str:
     if row is not None and verifiers.fits(manager.name, password, row.verifier):
         return row.verifier
     return verifiers.make(manager.name, password)
+
+
+def _expiry(instance: Instance, row: User | None, name: str, wanted: datetime | None) -> datetime | None:
+    """Check when the user is to expire, if that is new."""
+    if wanted is None or (row is not None and row.expires_at == wanted):
+        return wanted
+    if wanted <= (today := now()):
+        raise Invalid.field("/expires_at", f"It is over already: here it is {today.isoformat()}.")
+    if owned := _owned(instance, name):
+        raise Invalid.field(
+            "/expires_at",
+            f"User {name!r} owns {', '.join(owned)}, and who owns a database must not expire.",
+        )
+    return wanted
 
 
 def _grants(

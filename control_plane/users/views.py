@@ -66,7 +66,7 @@ class UserByName(MethodView):
     def patch(self, instance: str, user: str) -> Response:
         """Change a user by JSON merge-patch"""
         with transaction():
-            row = service.find(context(), instance, user)
+            row = service.find(context(), instance, user, for_update=True)
             return self._put(instance, user, patched(schema, row))
 
     def _put(self, instance: str, user: str, body: dict[str, Any]) -> Response:

@@ -9,6 +9,7 @@ import time
 from flask import Flask
 
 from control_plane.clouds import Cloud
+from control_plane.database import repeated
 from control_plane.events import service as events
 from control_plane.instances.reconcile import Look, reconcile
 from control_plane.work.lease import Lease, LeaseLost, acquire
@@ -113,7 +114,7 @@ class Runner:
     def _run(self, instance_id: str) -> float | None:
         """One reconcile under the lease. Returns the seconds after which to run again, if known."""
         with self._app.app_context():
-            lease = acquire(instance_id)
+            lease = repeated(acquire)(instance_id)
             if lease is None:
                 return None  # gone, or its holder sees at release that it was asked for
             try:
@@ -121,14 +122,14 @@ class Runner:
                 if look.gone:
                     log.info("%s", look.sentence)
                     return None
-                return _finish(lease, look)
+                return repeated(_finish)(lease, look)
             except LeaseLost as lost:
                 log.info("%s", lost)
                 return None
 
     def _look(self, lease: Lease) -> Look:
         try:
-            return reconcile(lease.instance_id, self._cloud, lease)
+            return repeated(reconcile)(lease.instance_id, self._cloud, lease)
         except LeaseLost:
             raise
         except Exception as error:

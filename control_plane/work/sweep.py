@@ -13,9 +13,10 @@ from control_plane import work
 from control_plane.agents.credentials import BOOTSTRAP_LIFETIME
 from control_plane.agents.models import Agent
 from control_plane.clouds import Cloud, CloudError
-from control_plane.database import db, now, transaction
+from control_plane.database import db, locked, now, transaction
 from control_plane.instances.models import Instance
 from control_plane.instances.status import summarise
+from control_plane.users.service import drop_expired
 from control_plane.work import survey
 from control_plane.work.clock import epoch
 
@@ -56,6 +57,7 @@ class Sweep:
             try:
                 with self._app.app_context():
                     request_due(self._runner)
+                    drop_expired()
                     if time.monotonic() - self._began > SILENT.total_seconds():
                         notice_silence()  # not before: nobody could be heard while nobody listened
                     if time.monotonic() - self._surveyed > self._cloud.survey_seconds:
@@ -104,7 +106,7 @@ def notice_silence() -> int:
     if db.session.scalar(lost.with_only_columns(Instance.id).limit(1)) is None:
         return 0
     with transaction() as session:
-        rows = session.scalars(lost).all()
+        rows = session.scalars(locked(lost.order_by(Instance.name))).all()
         for instance in rows:
             instance.agent_lost = True
             summarise(instance)

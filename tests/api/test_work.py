@@ -324,6 +324,22 @@ def test_sweep_and_runner_bring_an_instance_on_that_nobody_asks_for(control_plan
     sweep.stop()
 
 
+def test_the_sweep_drops_the_users_whose_time_is_over(control_plane: ControlPlane) -> None:
+    control_plane.put_instance()
+    control_plane.runner.start()
+    guest = "/instances/orders/users/guest"
+    soon = (now() + timedelta(seconds=0.5)).isoformat()
+    made = control_plane.call("PUT", guest, {"password": "correct horse", "expires_at": soon})
+    assert made.status_code == 202, made.json
+    sweep = Sweep(
+        control_plane.app, control_plane.app.extensions["coffret_cloud"], control_plane.runner, 0.1
+    )
+    sweep.start()
+    eventually(lambda: control_plane.call("GET", guest).status_code == 404)
+    sweep.stop()
+    assert control_plane.call("GET", "/instances/orders").json["status"]["ready"]
+
+
 def test_at_the_start_nobody_holds_a_lease_and_everything_is_looked_at(
     control_plane: ControlPlane, instance_id: str
 ) -> None:

@@ -25,6 +25,7 @@ func NewDataSource() datasource.DataSource {
 				{Attr: "name", JSON: []string{"name"}},
 				{Attr: "password_wo_version", JSON: []string{"password_version"}},
 				{Attr: "grants", JSON: []string{"grants"}},
+				{Attr: "expires_at", JSON: []string{"expires_at"}},
 				{Attr: "phase", JSON: []string{"status", "phase"}},
 				{Attr: "ready", JSON: []string{"status", "ready"}},
 				{Attr: "message", JSON: []string{"status", "message"}},
@@ -85,6 +86,10 @@ func NewDataSource() datasource.DataSource {
 						},
 					},
 				},
+			},
+			"expires_at": schema.StringAttribute{
+				MarkdownDescription: "When the user is dropped, as RFC 3339 says times: for access that must end though nobody ends it. Null: never.",
+				Computed:            true,
 			},
 			"phase": schema.StringAttribute{
 				MarkdownDescription: "Where the resource is, in Trove's words.",

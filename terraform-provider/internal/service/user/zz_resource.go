@@ -44,6 +44,7 @@ func NewResource() resource.Resource {
 			{Attr: "password_wo", JSON: []string{"password"}, SecretOf: "password_wo_version"},
 			{Attr: "password_wo_version", JSON: []string{"password_version"}, Sent: true},
 			{Attr: "grants", JSON: []string{"grants"}, Sent: true},
+			{Attr: "expires_at", JSON: []string{"expires_at"}, Sent: true},
 			{Attr: "phase", JSON: []string{"status", "phase"}},
 			{Attr: "ready", JSON: []string{"status", "ready"}},
 			{Attr: "message", JSON: []string{"status", "message"}},
@@ -143,6 +144,10 @@ func NewResource() resource.Resource {
 				Validators: []validator.Set{
 					setvalidator.SizeAtMost(100),
 				},
+			},
+			"expires_at": schema.StringAttribute{
+				MarkdownDescription: "When the user is dropped, as RFC 3339 says times: for access that must end though nobody ends it. Null: never.",
+				Optional:            true,
 			},
 			"phase": schema.StringAttribute{
 				MarkdownDescription: "Where the resource is, in Trove's words.",
