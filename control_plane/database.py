@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, ClassVar, ParamSpec, TypeVar, TypeVarTuple, cast
 
+from flask import has_request_context
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import (
     JSON,
@@ -92,7 +93,7 @@ class Base(DeclarativeBase):
     )
 
 
-db = SQLAlchemy(model_class=Base)
+db = SQLAlchemy(model_class=Base, session_options={"expire_on_commit": False})
 """Flask-SQLAlchemy's extension; `db.session` is one session a thread and app context."""
 
 
@@ -171,6 +172,9 @@ def transaction() -> Iterator[Session]:
             session.info["after_commit"] = []
         else:
             session.commit()
+            session.info["commits"] = session.info.get("commits", 0) + 1
+            if not has_request_context():  # whose answer shows what it wrote, not what came after
+                session.expire_all()
     except BaseException:
         session.rollback()
         raise
@@ -208,18 +212,19 @@ def turn(name: str) -> None:
 def repeated(call: Callable[P, R]) -> Callable[P, R]:
     """Begin the call anew when another transaction came in between: it finds what that one wrote.
 
-    It must do nothing before its transaction that it may not do twice. Inside a transaction, that one's
-    caller repeats.
+    What has committed is not done twice. Inside a transaction, that one's caller repeats.
     """
 
     @functools.wraps(call)
     def until_it_is_through(*args: P.args, **kwargs: P.kwargs) -> R:
         session = cast(Session, db.session())
+        commits = session.info.get("commits")
         for attempt in range(1, _ATTEMPTS):
             try:
                 return call(*args, **kwargs)
             except Exception as error:
-                if session.info.get("writing") or not stores.is_collision(error):
+                done = session.info.get("writing") or session.info.get("commits") != commits
+                if done or not stores.is_collision(error):
                     raise
             session.rollback()
             time.sleep(random.uniform(0, 0.02 * attempt))  # noqa: S311 - jitter

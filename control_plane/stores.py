@@ -6,10 +6,12 @@ docs/decisions/0017-writers-on-a-server.md says how writers keep out of each oth
 from collections.abc import Mapping
 from typing import Any
 
+from psycopg.abc import Buffer
+from psycopg.types.string import StrDumper
 from sqlalchemy import URL, BigInteger, DateTime, Integer, String, Text, event, make_url
 from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm.exc import ObjectDeletedError, StaleDataError
@@ -93,6 +95,14 @@ def _prepare(connection: Any, _: object) -> None:
     cursor.close()
     if module == "psycopg":
         connection.commit()
+        connection.adapters.register_dumper(str, _Text)
+
+
+class _Text(StrDumper):
+    """PostgreSQL's text cannot have NUL, which what engines say can, and what clients look for."""
+
+    def dump(self, obj: str) -> Buffer | None:
+        return super().dump(obj.replace("\0", "\N{REPLACEMENT CHARACTER}"))
 
 
 _AT_CONNECT = {
@@ -147,7 +157,8 @@ def _code(error: DBAPIError) -> str | int | None:
     names: Mapping[str, Any] = {"psycopg": "sqlstate", "sqlite3": "sqlite_errorname"}
     module = type(original).__module__.partition(".")[0]
     code: str | None = getattr(original, names.get(module, ""), None)
-    return code or (_NO_ANSWER if module == "psycopg" else None)
+    lost = module == "psycopg" and isinstance(error, InterfaceError | OperationalError)
+    return code or (_NO_ANSWER if lost else None)
 
 
 _NO_ANSWER = "08000"

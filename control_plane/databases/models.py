@@ -65,7 +65,11 @@ class Database(InstanceObject, db.Model):  # type: ignore[name-defined,misc]
     instance_id: Mapped[str] = mapped_column(ForeignKey("instances.id", ondelete="CASCADE"))
     name: Mapped[str] = mapped_column(sortable(64))
     character_set: Mapped[str | None] = mapped_column(String(64))
-    collation: Mapped[str | None] = mapped_column(String(64))
+    collation: Mapped[str | None] = mapped_column(
+        "collation",
+        String(64),
+        quote=True,  # a keyword of PostgreSQL
+    )
     owner: Mapped[str | None] = mapped_column(String(128))
 
     instance: Mapped[Instance] = relationship()

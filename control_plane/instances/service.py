@@ -118,7 +118,8 @@ def listing(ctx: RequestContext, filters: Filters, marker: str, limit: int) -> S
     if filters.datastore is not None:
         query = query.filter(Instance.datastore_version_id.in_(datastores.version_ids(filters.datastore)))
     for label, value in (filters.labels or {}).items():
-        query = query.filter(Instance.labels[label].as_string() == value)
+        # with a full stop, since MariaDB leaves out spaces at the end when it compares parts of JSON
+        query = query.filter(Instance.labels[label].as_string() + "." == f"{value}.")
     return cast(Sequence[Head], read(query, project_id=ctx.project_id, marker=marker, limit=limit))
 
 

@@ -1,4 +1,4 @@
-"""A control plane on the noop cloud, with its state database in a folder of the test."""
+"""A control plane on the noop cloud, with a state database of its own."""
 
 import dataclasses
 import time
@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from sqlalchemy import select
+from stores import Store
 
 from control_plane.app import create_app
 from control_plane.auth import Role, tokens
@@ -19,7 +20,6 @@ from control_plane.clouds.noop.drivers import Compute
 from control_plane.database import db
 from control_plane.datastores import service as datastores
 from control_plane.instances.models import Instance
-from control_plane.settings import Settings
 from control_plane.work.runner import Runner
 
 CATALOGUE = {
@@ -113,32 +113,32 @@ def eventually(holds: Callable[[], Any], seconds: float = 10) -> Any:
     return found
 
 
-def _control_plane(folder: Path, make_cloud: Callable[[Books], Cloud]) -> Iterator[ControlPlane]:
+def _control_plane(
+    store: Store, folder: Path, make_cloud: Callable[[Books], Cloud]
+) -> Iterator[ControlPlane]:
     books = Books()
-    settings = Settings(data_dir=folder, cloud="noop", bind="127.0.0.1:1")
-    app = create_app(settings, make_cloud(books))
+    app = create_app(store.settings(folder, bind="127.0.0.1:1"), make_cloud(books))
+    store.lay(app)
     with app.app_context():
-        db.create_all()
         datastores.import_catalogue(CATALOGUE)  # type: ignore[arg-type]
     control_plane = ControlPlane(app, books)
     yield control_plane
     app.extensions["coffret_changes"].close()
     control_plane.runner.stop()
-    with app.app_context():
-        db.session.remove()
-        db.engine.dispose()
+    store.clear(app)
 
 
 @pytest.fixture
-def control_plane(tmp_path: Path) -> Iterator[ControlPlane]:
+def control_plane(store: Store, tmp_path: Path) -> Iterator[ControlPlane]:
     """On the noop cloud, whose instances need no agents. The runner is not started."""
-    yield from _control_plane(tmp_path, cloud)
+    yield from _control_plane(store, tmp_path, cloud)
 
 
 @pytest.fixture
-def with_guests(tmp_path: Path) -> Iterator[ControlPlane]:
+def with_guests(store: Store, tmp_path: Path) -> Iterator[ControlPlane]:
     """On a cloud whose guests are played by the test."""
     yield from _control_plane(
+        store,
         tmp_path,
         lambda books: dataclasses.replace(cloud(books), agentless=False, compute=GuestCompute(books)),
     )

@@ -202,7 +202,7 @@ def upgrade() -> None:
     sa.Column('instance_id', sa.String(length=36), nullable=False),
     sa.Column('name', _sortable(64), nullable=False),
     sa.Column('character_set', sa.String(length=64), nullable=True),
-    sa.Column('collation', sa.String(length=64), nullable=True),
+    sa.Column('collation', sa.String(length=64), nullable=True, quote=True),
     sa.Column('owner', sa.String(length=128), nullable=True),
     sa.Column('deleting', sa.Boolean(), nullable=False),
     sa.Column('observed_generation', sa.Integer(), nullable=False),
@@ -242,27 +242,13 @@ def downgrade() -> None:
     op.drop_table('users')
     op.drop_table('databases')
     op.drop_table('agents')
-    with op.batch_alter_table('actions', schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f('ix_actions_instance_id'))
-
     op.drop_table('actions')
-    with op.batch_alter_table('instances', schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f('ix_instances_next_reconcile_at'))
-        batch_op.drop_index(batch_op.f('ix_instances_configuration_group_id'))
-
     op.drop_table('instances')
     op.drop_table('configuration_groups')
     op.drop_table('datastore_versions')
-    with op.batch_alter_table('tokens', schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f('ix_tokens_project_id'))
-
     op.drop_table('tokens')
     op.drop_table('quotas')
     op.drop_table('idempotency_keys')
-    with op.batch_alter_table('events', schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f('ix_events_project_id_id'))
-        batch_op.drop_index(batch_op.f('ix_events_instance_id_id'))
-
     op.drop_table('events')
     op.drop_table('datastores')
     # ### end Alembic commands ###
