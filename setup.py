@@ -3,20 +3,24 @@
 Ranges say what the code needs; constraints.txt pins what is tested.
 """
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
+HERE = Path(__file__).parent
+
 # In a file of their own, since the guest image has no more than these.
 AGENT = [
     line
-    for line in (Path(__file__).parent / "guest_agent/requirements.txt").read_text().splitlines()
+    for line in (HERE / "guest_agent/requirements.txt").read_text().splitlines()
     if not line.startswith("#")
 ]
+VERSION = re.search(r'__version__ = "(.+)"', (HERE / "guest_agent/__init__.py").read_text())
 
 setup(
     name="coffret",
-    version="0.1.0",
+    version=VERSION[1],
     description="Database-as-a-service for OpenStack, made for Terraform",
     python_requires=">=3.11",
     packages=find_packages(include=["control_plane*", "guest_agent*"]),
@@ -26,6 +30,7 @@ setup(
             "datastores/shipped/*.json",
             "migrations/*",
             "migrations/versions/*",
+            "provider/packages/*",
         ],
         "guest_agent": ["py.typed", "requirements.txt"],
     },
@@ -39,6 +44,7 @@ setup(
         "flask-smorest>=0.47",
         "Flask-SQLAlchemy>=3.1",
         "gunicorn>=23",
+        "limits>=4",
         "marshmallow>=4",
         "oslo.policy>=4.5",
         "scramp>=1.4",
@@ -53,12 +59,15 @@ setup(
             "pytest>=8",
             "requests-mock>=1.12",
             "ruff>=0.12",
+            "schemathesis>=4",
             "types-gunicorn",
             "types-psutil",
             "types-PyMySQL",
+            "types-PyYAML",
             "types-requests",
         ],
         "openstack": ["keystonemiddleware>=10.7", "openstacksdk>=4.4"],
+        "gateway": ["gevent>=24.10.1"],  # the oldest that gunicorn takes
         "generate": ["Jinja2>=3.1"],
     },
     entry_points={

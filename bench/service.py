@@ -97,6 +97,7 @@ def serving(
         "COFFRET_BIND": bind,
         "COFFRET_WORKERS": str(workers),
         "COFFRET_LOG_LEVEL": "WARNING",
+        **{f"COFFRET_RATE_{kind}": "1000000000/minute" for kind in ("READS", "WRITES")},  # counted, not met
     }
     env |= {f"COFFRET_{name.upper()}": value for name, value in settings.items()}
     create = [*COFFRET, "token", "create", "bench", "--role", "admin", "--project", project]

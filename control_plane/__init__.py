@@ -1,3 +1,3 @@
 """Coffret's control plane: keeps what is wanted and makes it so."""
 
-__version__ = "0.1.0"
+from guest_agent import __version__ as __version__

@@ -1,12 +1,15 @@
 """Putting the parts together: create_app()."""
 
+import enum
 import random
 import re
 import uuid
+from functools import partial
 from pathlib import Path
 
 import flask_migrate
-from flask import Flask, Response, g, request
+from flask import Flask, Response, current_app, g, request
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 import control_plane
 from control_plane import stores
@@ -19,18 +22,24 @@ from control_plane.configurations.views import blueprint as configuration_groups
 from control_plane.database import db, repeated
 from control_plane.databases.views import blueprint as databases
 from control_plane.datastores.views import blueprint as datastores
+from control_plane.events import audit
 from control_plane.events.views import blueprint as events
 from control_plane.flavors.views import blueprint as flavors
 from control_plane.http import problems
 from control_plane.http.health import blueprint as health
 from control_plane.http.json import StrictJSON
 from control_plane.http.openapi import CoffretApi
+from control_plane.http.rate_limits import RateLimits
 from control_plane.instances.views import blueprint as instances
+from control_plane.provider.releases import Releases
+from control_plane.provider.views import blueprint as provider
 from control_plane.quotas.views import blueprint as quotas
 from control_plane.secrets import open_keys
 from control_plane.settings import Settings
 from control_plane.users.views import blueprint as users
+from control_plane.work import turns  # noqa: F401 - the table must be known
 from control_plane.work.changes import Changes
+from control_plane.work.looking import look_at
 from control_plane.work.runner import Runner
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -52,12 +61,23 @@ class _Application(Flask):
     """A view may run again, since it only reads the request and writes in one transaction."""
 
 
-def create_app(settings: Settings, cloud: Cloud) -> Flask:
-    """The WSGI application. Nothing runs yet: server.py starts runner and sweep.
+class ServerRole(enum.StrEnum):
+    """What a process of `coffret serve` is for."""
 
-    Raises SettingsError for a policy file or, where Keystone is asked, a cloud that cannot be used.
+    ALL = "all"
+    API = "api"
+    AGENTS = "agents"
+
+
+def create_app(settings: Settings, cloud: Cloud, role: ServerRole = ServerRole.ALL) -> Flask:
+    """The WSGI application. Nothing runs yet: server.py starts what runs beside it.
+
+    Raises SettingsError for a policy file, releases of the provider or, where Keystone is asked, a cloud
+    that cannot be used.
     """
     app = _Application(__name__)
+    if settings.proxies:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.proxies, x_proto=0, x_host=0)  # type: ignore[method-assign]
     url = settings.sqlalchemy_url
     app.json = StrictJSON(app)
     app.url_map.merge_slashes = False  # what is not a path is a 404, not a redirect
@@ -80,27 +100,36 @@ def create_app(settings: Settings, cloud: Cloud) -> Flask:
     app.extensions["coffret_keys"] = open_keys(settings)
     app.extensions["coffret_policy"] = Policy(settings.policy_file)
     app.extensions["coffret_keystone"] = identity.open_keystone(settings)
-    app.extensions["coffret_changes"] = Changes(
-        settings.parked_limit,
-        look_again=0.2 if settings.workers > 1 or stores.on_server(url) else 1.0,
-    )
-    app.extensions["coffret_runner"] = Runner(app, cloud, settings.runner_threads)
+    app.extensions["coffret_rate_limits"] = RateLimits(settings)
+    app.extensions["coffret_releases"] = Releases.open(settings.provider_dir)
+    app.extensions["coffret_changes"] = Changes(settings.parked_limit)
+    app.extensions["coffret_runner"] = Runner(partial(look_at, app, cloud), settings.runner_threads)
     problems.register(app)
-    app.before_request(_identify)
+    app.before_request(_number)
     app.after_request(_sign)
     app.register_blueprint(health)
-    app.register_blueprint(agents)
-    api = CoffretApi(app)
-    for blueprint in RESOURCES:
-        api.register_blueprint(blueprint)
+    if role != ServerRole.API:
+        app.register_blueprint(agents)
+    if role != ServerRole.AGENTS:
+        app.before_request(_identify)
+        app.after_request(audit.note_refusal)
+        app.register_blueprint(provider)
+        api = CoffretApi(app)
+        for blueprint in RESOURCES:
+            api.register_blueprint(blueprint)
     return app
 
 
-def _identify() -> None:
+def _number() -> None:
     given = request.headers.get("X-Request-Id", "")
     g.request_id = given if re.fullmatch(r"[\w.:-]{1,64}", given) else _new_request_id()
+
+
+def _identify() -> None:
     if request.path.startswith("/v1/"):
         g.caller = identity.caller()
+        limits: RateLimits = current_app.extensions["coffret_rate_limits"]
+        limits.request(g.caller.project_id, request.method)
 
 
 def _new_request_id() -> str:

@@ -1,6 +1,7 @@
 """The `coffret` command."""
 
 import os
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,18 +10,21 @@ from pathlib import Path
 
 import click
 import flask_migrate
+from flask import g
 from sqlalchemy.exc import SQLAlchemyError
 
 from control_plane import clouds, stores
-from control_plane.app import create_app
+from control_plane.app import ServerRole, create_app
 from control_plane.auth import Role, tokens
 from control_plane.auth.commands import keystone_group, policy_command
+from control_plane.auth.context import operator
 from control_plane.clouds import Cloud, CloudError, CloudPending
 from control_plane.clouds.local.places import make_folder
 from control_plane.clouds.registry import open_cloud
-from control_plane.database import now
+from control_plane.database import now, transaction
 from control_plane.datastores import service as datastores
 from control_plane.errors import CoffretError
+from control_plane.events import service as events
 from control_plane.secrets import rotation
 from control_plane.secrets.commands import secrets_group
 from control_plane.server import log_to_stderr, serve
@@ -55,10 +59,17 @@ def main(context: click.Context) -> None:
 
 
 @main.command("serve")
+@click.option(
+    "--role",
+    type=click.Choice([str(role) for role in ServerRole]),
+    default=str(ServerRole.ALL),
+    show_default=True,
+    help="What this process is for: the users' API, the agents' API, or all, with runner and sweep.",
+)
 @click.pass_obj
-def serve_command(settings: Settings) -> None:
-    """Run the control plane: web, runner and sweep in one process."""
-    serve(settings)
+def serve_command(settings: Settings, role: str) -> None:
+    """Run the control plane, or a part of it, until SIGTERM."""
+    serve(settings, ServerRole(role))
 
 
 @main.group("db")
@@ -140,6 +151,9 @@ def sweep_cloud(settings: Settings, delete: bool) -> None:
         if delete:
             for instance_id in sorted(orphans):
                 _delete_all(cloud, instance_id)
+                with transaction():
+                    what = events.Subject("instance", key=instance_id, id=instance_id)
+                    events.record("deleted", "What was left of it on the cloud is deleted.", what)
                 click.echo(f"deleted what instance {instance_id} had")
         elif orphans:
             click.echo("Nothing was deleted: --delete removes what no instance claims, with its data.")
@@ -180,6 +194,7 @@ def _application(settings: Settings) -> Iterator[None]:
     with app.app_context():
         flask_migrate.upgrade()
         rotation.check()
+        g.caller, g.source = operator(), socket.gethostname()
         yield
 
 

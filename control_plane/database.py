@@ -97,10 +97,10 @@ db = SQLAlchemy(model_class=Base, session_options={"expire_on_commit": False})
 """Flask-SQLAlchemy's extension; `db.session` is one session a thread and app context."""
 
 
-class Turn(db.Model):  # type: ignore[name-defined,misc]
-    """A row that is written to be held; see `turn`."""
+class Queue(db.Model):  # type: ignore[name-defined,misc]
+    """A row that is written to be held; see `queue_up`."""
 
-    __tablename__ = "turns"
+    __tablename__ = "queues"
 
     name: Mapped[str] = mapped_column(String(255), primary_key=True)
     taken: Mapped[int] = mapped_column(BigInteger)
@@ -154,7 +154,7 @@ def transaction() -> Iterator[Session]:
     """One write transaction, committed at the end; nested calls join the outer one.
 
     On SQLite it begins IMMEDIATE, so that what it reads cannot change before it writes. Elsewhere others
-    write at the same time: what it decides by, it reads `locked`, and what is counted, in its `turn`.
+    write at the same time: what it decides by, it reads `locked`, and what is counted, after `queue_up`.
     """
     session = cast(Session, db.session())
     if session.info.get("writing"):
@@ -193,7 +193,7 @@ def locked(query: Select[*T]) -> Select[*T]:
     return held.execution_options(populate_existing=True)
 
 
-def turn(name: str) -> None:
+def queue_up(name: str) -> None:
     """From here to the end of the write transaction, one at a time for each name.
 
     It writes, since Galera would let two nodes lock the same row.
@@ -202,11 +202,13 @@ def turn(name: str) -> None:
     if session.get_bind().dialect.name == "sqlite":
         return  # whose only writer it is
     mine = {"name": name, "taken": 1}
-    again = {"taken": Turn.taken + 1}
+    again = {"taken": Queue.taken + 1}
     if session.get_bind().dialect.name == "postgresql":
-        session.execute(postgresql.insert(Turn).values(mine).on_conflict_do_update("pk_turns", set_=again))
+        session.execute(
+            postgresql.insert(Queue).values(mine).on_conflict_do_update("pk_queues", set_=again)
+        )
     else:
-        session.execute(mysql.insert(Turn).values(mine).on_duplicate_key_update(again))
+        session.execute(mysql.insert(Queue).values(mine).on_duplicate_key_update(again))
 
 
 def repeated(call: Callable[P, R]) -> Callable[P, R]:

@@ -67,8 +67,13 @@ class Conflict(CoffretError):
 
 
 class InUse(Conflict):
+    """Waiting helps when what uses it is to be deleted, too."""
+
     code = "in_use"
     title = "Something else still uses the resource"
+
+    def __init__(self, detail: str, **extra: Any) -> None:
+        super().__init__(detail, retry_after=2, **extra)
 
 
 class Protected(Conflict):
@@ -110,6 +115,17 @@ class StateUnavailable(CoffretError):
 class QuotaExceeded(CoffretError):
     code = "quota_exceeded"
     title = "The quota of the project does not allow this"
+
+
+class RateLimited(CoffretError):
+    """Too many requests. `retry_after` in seconds: when the next one may be sent."""
+
+    code = "rate_limited"
+    title = "Too many requests"
+
+    def __init__(self, detail: str, *, retry_after: int) -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after
 
 
 class IdempotencyMismatch(CoffretError):

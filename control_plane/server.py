@@ -1,4 +1,4 @@
-"""`coffret serve`: web, runner and sweep in one gunicorn master with its workers."""
+"""`coffret serve`: web, runner and sweep in one gunicorn master with its workers, or a part of them."""
 
 import ctypes
 import fcntl
@@ -18,19 +18,22 @@ import flask_migrate
 from flask import Flask
 from gunicorn.app.base import BaseApplication
 
-from control_plane import secrets, stores
-from control_plane.app import create_app
+from control_plane import gateway, secrets, stores
+from control_plane.app import ServerRole, create_app
 from control_plane.clouds import Cloud
 from control_plane.clouds.local.places import make_folder
 from control_plane.clouds.registry import open_cloud
 from control_plane.database import db
 from control_plane.datastores import service as datastores
+from control_plane.provider.releases import Releases
 from control_plane.secrets import rotation
 from control_plane.settings import Settings, SettingsError
+from control_plane.work import turns
 from control_plane.work.changes import Changes
 from control_plane.work.lease import void_all
+from control_plane.work.lookout import Lookout
 from control_plane.work.runner import Runner
-from control_plane.work.sweep import Sweep
+from control_plane.work.sweep import TURN, Sweep
 
 GRACE_SECONDS = 20
 _LOCK_SECONDS = 10
@@ -40,34 +43,41 @@ _PR_SET_PDEATHSIG = 1
 log = logging.getLogger(__name__)
 
 
-def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT. Raises SettingsError when the settings cannot be used."""
+def serve(settings: Settings, role: ServerRole = ServerRole.ALL) -> None:
+    """Serve until SIGTERM or SIGINT. Raises SettingsError when the settings cannot be used.
+
+    As a gateway of agents it takes the place of this program, and calls this again.
+    """
+    if role == ServerRole.AGENTS:
+        gateway.begin()
     log_to_stderr(settings.log_level)
     _check_files(settings)
     cloud = open_cloud(settings)
     make_folder(settings.data_dir, 0o700)
-    alone = not stores.on_server(settings.sqlalchemy_url)
+    alone = role == ServerRole.ALL and not stores.on_server(settings.sqlalchemy_url)
     with _only_one(settings.data_dir) if alone else nullcontext():
-        app = create_app(settings, cloud)
-        prepare(app, settings)
+        app = create_app(settings, cloud, role)
+        prepare(app, settings, role)
         if keystone := app.extensions["coffret_keystone"]:
             keystone.check()
         scheme = "https" if settings.tls_certificate else "http"
-        log.info("serving on %s://%s, data in %s", scheme, settings.bind, settings.data_dir.absolute())
-        _Server(settings, cloud).run()
+        what, data = f"serving {role} on {scheme}://{settings.bind}", settings.data_dir.absolute()
+        log.info("%s, data in %s", what, data)
+        _Server(settings, cloud, role).run()
 
 
 def _check_files(settings: Settings) -> None:
-    """Raises SettingsError for a file that would only be missed later."""
+    """Raises SettingsError for a file that would only be missed later, or is not what it should be."""
     for name in ("tls_certificate", "tls_key", "agent_ca"):
         path = getattr(settings, name)
         if path is not None and not os.access(path, os.R_OK):
             raise SettingsError(f"COFFRET_{name.upper()}={path} cannot be read.")
     if (settings.tls_certificate is None) != (settings.tls_key is None):
         raise SettingsError("COFFRET_TLS_CERTIFICATE and COFFRET_TLS_KEY go together; one is set alone.")
+    Releases.open(settings.provider_dir).check()
 
 
-def prepare(app: Flask, settings: Settings) -> None:
+def prepare(app: Flask, settings: Settings, role: ServerRole = ServerRole.ALL) -> None:
     """Bring the state database up to date, and take up what a dead process left."""
     with app.app_context():
         flask_migrate.upgrade()
@@ -75,8 +85,9 @@ def prepare(app: Flask, settings: Settings) -> None:
         if secrets.keys().newest is None:
             log.warning("secrets are kept in clear; docs/operators/secrets.md says how they are encrypted")
         datastores.import_shipped(images=settings.cloud == "openstack")
-        if db.engine.dialect.name == "sqlite":
-            void_all()  # one process at a time has this file, so nobody holds a lease
+        if db.engine.dialect.name == "sqlite" and role == ServerRole.ALL:
+            void_all()  # one such process at a time has this file, so nobody holds a lease
+            turns.forgo(TURN)
         db.session.remove()
         db.engine.dispose()  # connections do not survive a fork
 
@@ -113,8 +124,12 @@ class UtcFormatter(logging.Formatter):
     converter = staticmethod(time.gmtime)
 
 
-def gunicorn_options(settings: Settings) -> dict[str, Any]:
+def gunicorn_options(settings: Settings, role: ServerRole = ServerRole.ALL) -> dict[str, Any]:
     """All of gunicorn's settings but the hooks that concern the application."""
+    return _common_options(settings) | (gateway.OPTIONS if role == ServerRole.AGENTS else {})
+
+
+def _common_options(settings: Settings) -> dict[str, Any]:
     return {
         "bind": settings.bind,
         "certfile": str(settings.tls_certificate) if settings.tls_certificate else None,
@@ -133,13 +148,16 @@ def gunicorn_options(settings: Settings) -> dict[str, Any]:
 
 
 class _Server(BaseApplication):
-    def __init__(self, settings: Settings, cloud: Cloud) -> None:
+    def __init__(self, settings: Settings, cloud: Cloud, role: ServerRole) -> None:
         self._settings = settings
         self._cloud = cloud
+        self._role = role
+        self._beside: list[Lookout | Runner | Sweep] = []
+        """What runs beside the web in a worker, in the order in which it starts."""
         super().__init__()
 
     def load_config(self) -> None:
-        options = gunicorn_options(self._settings) | {
+        options = gunicorn_options(self._settings, self._role) | {
             "post_worker_init": self._begin,
             "worker_exit": self._end,
         }
@@ -147,21 +165,24 @@ class _Server(BaseApplication):
             self.cfg.set(name, value)
 
     def load(self) -> Flask:  # type: ignore[override]
-        return create_app(self._settings, self._cloud)
+        return create_app(self._settings, self._cloud, self._role)
 
     def _begin(self, worker: Any) -> None:
         app: Flask = worker.wsgi
-        runner: Runner = app.extensions["coffret_runner"]
-        sweep = Sweep(app, self._cloud, runner, self._settings.sweep_seconds)
-        app.extensions["coffret_sweep"] = sweep
-        _let_go_at_end(app.extensions["coffret_changes"])
-        runner.start()
-        sweep.start()
+        changes: Changes = app.extensions["coffret_changes"]
+        _let_go_at_end(changes)
+        self._beside = [Lookout(app, changes)]
+        if self._role == ServerRole.ALL:
+            runner: Runner = app.extensions["coffret_runner"]
+            sweep = Sweep(app, self._cloud, runner, self._settings.sweep_seconds)
+            self._beside += [runner, sweep]
+        for one in self._beside:
+            one.start()
 
     def _end(self, _: Any, worker: Any) -> None:
         if worker.wsgi is not None:  # it came up
-            worker.wsgi.extensions["coffret_sweep"].stop()
-            worker.wsgi.extensions["coffret_runner"].stop()
+            for one in reversed(self._beside):
+                one.stop()
 
 
 def _die_with_parent(_arbiter: Any, _worker: Any) -> None:

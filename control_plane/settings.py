@@ -84,6 +84,11 @@ class Settings:
         None, "PEM file with the certificate to serve with, its chain included. Unset: plain HTTP."
     )
     tls_key: Path | None = _setting(None, "PEM file with the certificate's key.")
+    provider_dir: Path | None = _setting(
+        None,
+        "Folder with releases of the Terraform provider to serve to `terraform init`. Unset: those that the"
+        " wheel was built with. Read at the start.",
+    )
     auth: Auth = _setting(
         Auth.TOKENS,
         "How callers are known: `tokens` (this control plane's own), or `keystone` (those too, and"
@@ -131,6 +136,27 @@ class Settings:
         None, "JSON file with the local cloud's flavors. Unset: a built-in list."
     )
     max_body_bytes: int = _setting(1 << 20, "Largest request body, in bytes.", least=1024)
+    rate_reads: str = _setting(
+        "30000/minute",
+        "Reads (GET) that a project may send to one process; past it the answer is 429 with"
+        " Retry-After. Empty: no limit.",
+    )
+    rate_writes: str = _setting("6000/minute", "Writes that a project may send, likewise.")
+    rate_failed_logins: str = _setting(
+        "100/minute", "Requests of one address that may be answered with 401, likewise."
+    )
+    rate_storage: str = _setting(
+        "memory://",
+        "Where requests are counted: `memory://`, each process for itself, or a storage that processes"
+        " share, such as `valkey://host:6379` (https://limits.readthedocs.io/en/stable/storage.html).",
+    )
+    proxies: int = _setting(
+        0,
+        "How many reverse proxies stand before this server, each of which appends the client's"
+        " address to `X-Forwarded-For`. 0: nobody is believed.",
+        least=0,
+    )
+    events_days: int = _setting(365, "Days that events are kept. 0: for ever.", least=0)
     quota_instances: int = _setting(
         100, "Instances a project may have unless its quota says else.", least=0
     )

@@ -9,6 +9,7 @@ from guest_agent import PROTOCOL, __version__
 from guest_agent.engines.base import Engine, EngineError
 from guest_agent.objects import ObjectPass, unforeseen
 from guest_agent.protocol import (
+    ABILITIES,
     Directive,
     EngineState,
     PendingParameter,
@@ -52,6 +53,7 @@ class Converger:
         self._volume_seen = -float(_VOLUME_SECONDS)
         self._report = Report(
             protocol=PROTOCOL,
+            abilities=ABILITIES,
             run="",
             sequence=0,
             agent_version=__version__,

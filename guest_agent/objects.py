@@ -26,6 +26,8 @@ class ObjectPass:
         self._engine = engine
         self._changed = changed
         self._failures: dict[str, str] = {}
+        self._drops: dict[str, str] = {}
+        """What the engine said of those that are gone now."""
 
     def run(self, directive: Directive) -> None:
         """Owners before what they own, grants once both sides are there, drops last.
@@ -41,10 +43,10 @@ class ObjectPass:
         for user in _in_state("present", users):
             self._attempt(user_key(user), partial(engine.ensure_grants, user), user["verifier"])
         for database in _in_state("absent", databases):
-            self._attempt(database_key(database), partial(engine.drop_database, database["name"]))
+            self._drop(database_key(database), partial(engine.drop_database, database["name"]))
         for user in _in_state("absent", users):
-            drop = partial(engine.drop_user, user["name"], user["host"])
-            self._attempt(user_key(user), drop)
+            policy = user.get("deletion_policy", "reassign")
+            self._drop(user_key(user), partial(engine.drop_user, user["name"], user["host"], policy))
 
     def settled(self, directive: Directive) -> list[str]:
         """Keys of all objects that are now as wanted."""
@@ -57,9 +59,14 @@ class ObjectPass:
     def users(self, directive: Directive) -> list[Outcome]:
         return [self._outcome(each, user_key(each)) for each in directive["users"]]
 
-    def _attempt(self, key: str, step: Callable[[], str | None], verifier: str = "") -> None:
+    def _drop(self, key: str, step: Callable[[], str | None]) -> None:
+        if sentence := self._attempt(key, step):
+            self._drops[key] = sentence
+
+    def _attempt(self, key: str, step: Callable[[], str | None], verifier: str = "") -> str | None:
+        """Returns what was changed, if anything was."""
         if key in self._failures:
-            return
+            return None
         try:
             sentence = step()
         except Exception as error:
@@ -71,6 +78,8 @@ class ObjectPass:
         else:
             if sentence:
                 self._changed(key, sentence)
+            return sentence
+        return None
 
     def _outcome(self, wanted: DesiredDatabase | DesiredUser, key: str) -> Outcome:
         failure = self._failures.get(key)
@@ -78,7 +87,7 @@ class ObjectPass:
             id=wanted["id"],
             generation=wanted["generation"],
             done=failure is None,
-            message=failure or "",
+            message=failure or self._drops.get(key, ""),
         )
 
 

@@ -11,6 +11,11 @@
 from typing import Any, Literal, NotRequired, TypedDict
 
 ObjectState = Literal["present", "absent"]
+DeletionPolicy = Literal["reassign", "refuse"]
+"""What becomes of what a dropped user owns: its database's owner gets it, or the user stays."""
+
+ABILITIES = ["deletion_policy"]
+"""What agents have learnt since protocol 1 began: nothing of this is asked of one that does not say so."""
 
 
 class Grant(TypedDict):
@@ -44,6 +49,8 @@ class DesiredUser(TypedDict):
     """What the engine stores for the password: a SCRAM-SHA-256 string, an ed25519 public key in
     base64, or a SHA-256 in hex."""
     grants: list[Grant]
+    deletion_policy: NotRequired[DeletionPolicy]
+    """Of an absent one. Agents without this ability reassign; `refuse` is not sent to them."""
 
 
 class DesiredEngine(TypedDict):
@@ -92,6 +99,8 @@ class SeenUser(TypedDict):
     name: str
     host: str
     grants: list[Grant]
+    owns: NotRequired[list[str]]
+    """Databases that are its own, or in which objects are (PostgreSQL)."""
 
 
 class Outcome(TypedDict):
@@ -102,7 +111,7 @@ class Outcome(TypedDict):
     """The generation this speaks of."""
     done: bool
     message: str
-    """Empty when done; else the engine's words and what would help."""
+    """The engine's words and what would help. Empty when done, but for a drop: what it did."""
 
 
 EngineState = Literal["preparing", "starting", "running", "stopped", "failed"]
@@ -139,6 +148,7 @@ class SeenConfiguration(TypedDict):
 
 class Report(TypedDict):
     protocol: int
+    abilities: NotRequired[list[str]]
     agent_version: str
     run: str
     """Another one for each run of the agent."""

@@ -343,7 +343,7 @@ def go_on() -> None:
   curl -H "Authorization: Bearer $COFFRET_TOKEN" "$COFFRET_ENDPOINT/v1/instances"
 
   examples/quickstart/main.tf                  # change it and run: terraform apply
-  examples/modules/app-database, examples/rest # a module for applications; the same with curl
+  examples/modules, examples/rest              # modules for applications; the same with curl
   make down                                    # stop all servers, keep the data
   make clean                                   # stop them and remove the data
 """

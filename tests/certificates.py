@@ -11,13 +11,15 @@ from cryptography.x509.oid import NameOID
 
 
 def certify(folder: Path, address: str) -> None:
-    """Write ca.pem, and tls.pem and tls.key for a server at the IP address."""
+    """Write ca.pem, and tls.pem and tls.key for a server at the IP address, or on `localhost`."""
     began = datetime.datetime.now(datetime.UTC) - datetime.timedelta(hours=1)
     names = {who: x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, who)]) for who in ("ca", "tls")}
     keys = {who: ec.generate_private_key(ec.SECP256R1()) for who in names}
+    local = address == "localhost"
+    host = x509.DNSName(address) if local else x509.IPAddress(ipaddress.ip_address(address))
     says: dict[str, x509.ExtensionType] = {
         "ca": x509.BasicConstraints(ca=True, path_length=None),
-        "tls": x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))]),
+        "tls": x509.SubjectAlternativeName([host]),
     }
     for who, name in names.items():
         certificate = (

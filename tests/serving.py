@@ -30,7 +30,8 @@ class Serving:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             bind = f"127.0.0.1:{probe.getsockname()[1]}"
-        self.url = f"http://{bind}"
+        scheme = "https" if "COFFRET_TLS_CERTIFICATE" in settings else "http"
+        self.url = f"{scheme}://{bind}"
         self.settings = {"COFFRET_DATA_DIR": str(folder), "COFFRET_BIND": bind} | settings
         self.path = [str(ROOT)]
         self.process: subprocess.Popen[bytes] | None = None

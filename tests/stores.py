@@ -20,7 +20,7 @@ from flask import Flask
 from sqlalchemy import Table, delete, text
 
 from control_plane.database import db
-from control_plane.secrets.keys import new_key
+from control_plane.secrets.keys import DEFAULT_FILE, new_key
 from control_plane.settings import Settings
 
 ACCOUNT = "nobody"
@@ -270,7 +270,7 @@ class OnServer:
         self._count = 0
 
     def settings(self, folder: Path, **more: Any) -> Settings:
-        keys = folder / "server.keys"
+        keys = folder / DEFAULT_FILE  # where it would be without a server
         keys.write_text(f"{new_key()}\n")
         return Settings(
             data_dir=folder,

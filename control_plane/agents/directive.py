@@ -56,8 +56,10 @@ def build(instance: Instance) -> Directive | None:
                 state=_state(row),
                 verifier=row.verifier,
                 grants=row.grants,
+                deletion_policy="refuse" if row.deletion_policy == "refuse" else "reassign",
             )
             for row in users
+            if not row.withheld
         ],
     )
 

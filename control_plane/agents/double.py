@@ -4,6 +4,7 @@ from control_plane.agents import directive, service
 from control_plane.instances.models import Instance
 from guest_agent import PROTOCOL, __version__
 from guest_agent.protocol import (
+    ABILITIES,
     DesiredDatabase,
     DesiredUser,
     Directive,
@@ -29,6 +30,7 @@ def play(instance: Instance) -> None:
 def _report(wanted: Directive) -> Report:
     return Report(
         protocol=PROTOCOL,
+        abilities=ABILITIES,
         run="double",
         sequence=0,
         agent_version=__version__,

@@ -54,6 +54,7 @@ class SeenUserSchema(Document):
     name = text(validate=NAME)
     host = text(validate=NAME)
     grants = fields.List(fields.Nested(GrantSchema), required=True)
+    owns = fields.List(fields.String(validate=NAME), validate=MANY)
 
 
 class EngineSchema(Document):
@@ -78,6 +79,7 @@ class ConfigurationSchema(Document):
 
 class ReportSchema(Document):
     protocol = whole()
+    abilities = fields.List(fields.String(validate=NAME), validate=ma.validate.Length(0, 100))
     run = text(validate=NAME)
     sequence = whole()
     agent_version = text(validate=NAME)

@@ -84,6 +84,8 @@ def store(instance: Instance, report: Report) -> None:
 
 def _adopt(instance: Instance, report: Report) -> None:
     _outrun(instance, report)
+    if instance.report and instance.report.get("abilities", []) != report.get("abilities", []):
+        instance.desired_revision += 1  # another agent, which may be asked for more, or for less
     instance.report = _kept(report, instance.report)
     instance.converged_revision = min(
         instance.revision_of(report["converged_etag"]), instance.desired_revision
@@ -157,7 +159,10 @@ def _settle_one(instance: Instance, row: InstanceObject, outcome: Outcome | None
     if outcome is None or outcome["generation"] != row.generation:
         return
     if row.deleting and outcome["done"]:
-        events.record("deleted", f"{row.resource_type.title()} {row.key!r} is dropped.", row, actor=_ACTOR)
+        sentence = f"{row.resource_type.title()} {row.key!r} is dropped."
+        if said := outcome["message"]:
+            sentence += f" The engine's side of it: {said}"
+        events.record("deleted", sentence, row, actor=_ACTOR)
         db.session.delete(row)
         instance.desired_revision += 1
     elif _differs(row, outcome):

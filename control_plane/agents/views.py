@@ -67,11 +67,11 @@ def sync() -> Response:
         finally:
             db.session.rollback()
 
-    if (directive := look()) is not None:
-        return _answer(directive)
-    with changes.place("agents") as room:
-        if room and report["wait"]:
-            directive = changes.wait(instance_id, report["wait"], look)
+    with changes.place("agents", instance_id) as place:
+        if (directive := look()) is not None:
+            return _answer(directive)
+        if place is not None and report["wait"]:
+            directive = place.wait(report["wait"], look)
             return _answer(directive) if directive is not None else _unchanged(0)
     return _unchanged(_pause(instance_id))
 

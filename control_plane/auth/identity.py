@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 from flask import current_app, request
 
 from control_plane.auth import tokens
-from control_plane.auth.context import RequestContext
+from control_plane.auth.context import RequestContext, address
 from control_plane.errors import Unauthenticated
 from control_plane.settings import Auth, Settings, SettingsError
 
 if TYPE_CHECKING:
     from control_plane.auth.keystone import Keystone
+    from control_plane.http.rate_limits import RateLimits
 
 BEARER = "Bearer"
 
@@ -42,7 +43,19 @@ def needs_openstack(what: str) -> Iterator[None]:
 
 
 def caller() -> RequestContext:
-    """Who makes the current request. Raises Unauthenticated, and what Keystone.caller raises."""
+    """Who makes the current request.
+
+    Raises Unauthenticated, RateLimited for an address that has failed too often, and what Keystone.caller
+    raises.
+    """
+    try:
+        return _caller()
+    except Unauthenticated:
+        _rate_limits().failed_login(address())
+        raise
+
+
+def _caller() -> RequestContext:
     keystone = _keystone()
     if "X-Auth-Token" not in request.headers:
         try:
@@ -60,6 +73,8 @@ def caller() -> RequestContext:
         )
     if "Authorization" in request.headers:
         raise Unauthenticated("The request has both X-Auth-Token and Authorization; send one of them.")
+    if not keystone.knows(request.headers["X-Auth-Token"]):
+        _rate_limits().ensure_may_log_in(address())  # before Keystone is asked
     return keystone.caller(request.environ)
 
 
@@ -67,6 +82,11 @@ def challenge() -> str:
     """The WWW-Authenticate header of a 401 (RFC 9110 §11.6.1)."""
     keystone = _keystone()
     return BEARER if keystone is None else f'Keystone uri="{keystone.auth_url}", {BEARER}'
+
+
+def _rate_limits() -> "RateLimits":
+    found: RateLimits = current_app.extensions["coffret_rate_limits"]
+    return found
 
 
 def _keystone() -> "Keystone | None":

@@ -183,7 +183,7 @@ class Keystone(BaseAuthProtocol):  # type: ignore[misc]
         """What Keystone says of a token, or said a moment ago: {"token": …}. Called by the base."""
         if not re.fullmatch(r"[!-~]+", token):
             raise InvalidToken("Tokens have no such letters.")
-        key = hashlib.sha256(token.encode()).hexdigest()
+        key = _digest(token)
         if kept := self._kept(key):
             return kept
         if not self._asking.acquire(timeout=_TURN_SECONDS):
@@ -196,6 +196,10 @@ class Keystone(BaseAuthProtocol):  # type: ignore[misc]
             self._cache.clear()
         self._cache[key] = (time.monotonic() + CACHE_SECONDS, answer)
         return answer
+
+    def knows(self, token: str) -> bool:
+        """Whether Keystone has said of the token, a moment ago, whose it is."""
+        return self._kept(_digest(token.strip())) is not None
 
     def _kept(self, key: str) -> dict[str, Any] | None:
         until, answer = self._cache.get(key, (0.0, None))
@@ -240,3 +244,7 @@ class Keystone(BaseAuthProtocol):  # type: ignore[misc]
                 f" {request.path} of the service type {SERVICE_TYPE!r}, or the service is not in the"
                 " catalogue (`coffret keystone register`)."
             ) from None
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()

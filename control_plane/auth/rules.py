@@ -110,6 +110,9 @@ OPERATIONS = (
     _rule("users:delete", MEMBER, "Delete a user.", f"DELETE {_INSTANCE}/users/{{user}}"),
     _rule("events:list", READER, "List the project's events.", "GET /v1/events"),
     _rule(
+        "events:list_all", ADMIN, "List the events of all projects.", "GET /v1/events?all_projects=true"
+    ),
+    _rule(
         "quotas:get", OWN_QUOTA,
         "Show a project's quota. The target's `project_id` is the project that is asked for.",
         "GET /v1/quotas/{project}",

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from control_plane.auth.context import RequestContext, Role
 from control_plane.database import after_commit, db, locked, new_id, now, read, transaction
 from control_plane.errors import Unauthenticated
+from control_plane.events import service as events
 from control_plane.impact import foresee, touches_nothing
 
 PREFIX = "cfrt_"
@@ -27,6 +28,7 @@ _cache: dict[tuple[str, str], tuple[float, RequestContext]] = {}
 
 
 class Token(db.Model):  # type: ignore[name-defined,misc]
+    resource_type = "token"
     __tablename__ = "tokens"
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True, default=new_id)
@@ -36,6 +38,14 @@ class Token(db.Model):  # type: ignore[name-defined,misc]
     secret_hash: Mapped[str] = mapped_column(String(64))
     created_at: Mapped[datetime] = mapped_column(default=now)
     expires_at: Mapped[datetime | None]
+
+    @property
+    def key(self) -> str:
+        return self.name
+
+    @property
+    def belongs_to(self) -> tuple[str | None, str | None]:
+        return self.project_id, None
 
 
 def digest(secret: str) -> str:
@@ -56,6 +66,8 @@ def create(name: str, project_id: str, role: Role, expires_at: datetime | None =
             expires_at=expires_at,
         )
         session.add(token)
+        until = f" until {expires_at.isoformat()}" if expires_at else ""
+        events.record("created", f"Token {name!r} with the role {role} created{until}.", token)
         text = f"{PREFIX}{token.id}.{secret}"
     return token, text
 
@@ -89,7 +101,9 @@ def _look_up(token_id: str, secret_hash: str) -> tuple[float, RequestContext]:
             raise Unauthenticated(f"The token expired at {token.expires_at.isoformat()}. {ASK}")
         keep = min(keep, left)
     roles = Role[token.role.upper()].included
-    return time.monotonic() + keep, RequestContext(token.project_id, user_id=token.name, roles=roles)
+    return time.monotonic() + keep, RequestContext(
+        token.project_id, user_id=token.name, roles=roles, token_id=token.id
+    )
 
 
 def listing(marker: str, limit: int) -> Sequence[Token]:
@@ -102,6 +116,7 @@ def delete(token_id: str) -> Token | None:
     with transaction() as session:
         row = session.scalar(locked(select(Token).filter_by(id=token_id)))
         if row is not None:
+            events.record("deleted", f"Token {row.name!r} revoked.", row)
             session.delete(row)
             foresee(lambda: [touches_nothing("Requests with the token are refused from then on.")])
         after_commit(lambda: _forget(token_id))

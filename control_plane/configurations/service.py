@@ -94,18 +94,23 @@ def put(
 
 
 def delete(ctx: RequestContext, key: str, preconditions: Preconditions = NONE) -> ConfigurationGroup | None:
-    """Remove the group; returns it as it was, None when there is none. InUse while instances have it."""
+    """Remove the group; returns it as it was, None when there is none.
+
+    InUse while instances have it that are not being deleted themselves.
+    """
     with transaction() as session:
         row = _find(ctx, key, for_update=True)
         preconditions.check(row)
         if row is None:
             return None
-        if attached := [instance.name for instance in instances.attached_to(row)]:
+        attached = instances.attached_to(row)
+        if staying := [instance.name for instance in attached if not instance.deleting]:
             raise InUse(
-                f"Configuration group {row.name!r} is attached to {', '.join(attached[:5])};"
-                " detach it first.",
-                retry_after=2,
+                f"Configuration group {row.name!r} is attached to {', '.join(staying[:5])};"
+                " detach it first."
             )
+        for instance in attached:
+            instance.group = None  # it is going and needs it no more
         events.record("deleted", f"Configuration group {row.name!r} deleted.", row)
         foresee(lambda: [touches_nothing("The group goes; no instance is attached to it.")])
         session.delete(row)

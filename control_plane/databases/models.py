@@ -71,6 +71,9 @@ class Database(InstanceObject, db.Model):  # type: ignore[name-defined,misc]
         quote=True,  # a keyword of PostgreSQL
     )
     owner: Mapped[str | None] = mapped_column(String(128))
+    deletion_policy: Mapped[str | None] = mapped_column(String(16))
+    """`drop`, `refuse`, or `abandon`, where it stays in the engine. None: `drop`, but not while its
+    instance is protected from deletion."""
 
     instance: Mapped[Instance] = relationship()
 

@@ -48,6 +48,16 @@ class DatabaseSchema(ResourceSchema):
             "description": "User of the instance that owns the database (PostgreSQL). Null: Coffret."
         },
     )
+    deletion_policy = Text(
+        load_default=None,
+        allow_none=True,
+        validate=ma.validate.OneOf(["drop", "refuse", "abandon"]),
+        metadata={
+            "description": "What deleting it does: `drop` it with all that is in it, `refuse`, also to"
+            " delete the instance, or leave it in the engine and forget it (`abandon`). Null: `drop`, but"
+            " `refuse` while the instance has `deletion_protection`."
+        },
+    )
     status = ma.fields.Nested(DatabaseStatusSchema, dump_only=True)
 
 

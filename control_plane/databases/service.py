@@ -8,9 +8,9 @@ from sqlalchemy import select
 
 from control_plane.auth import RequestContext
 from control_plane.database import by_key, db, transaction
-from control_plane.databases.models import Database
+from control_plane.databases.models import Database, InstanceObject
 from control_plane.datastores.managers import MANAGERS
-from control_plane.errors import Invalid, NotFound, nearest
+from control_plane.errors import Invalid, NotFound, Protected, nearest
 from control_plane.events import service as events
 from control_plane.impact import Impact, foresee
 from control_plane.instances import service as instances
@@ -39,6 +39,7 @@ _CHANGES = {
     "character_set": "Tables that are made from now on have it; those that are there keep theirs.",
     "collation": "Tables that are made from now on have it; those that are there keep theirs.",
     "owner": "The database changes hands while the engine runs.",
+    "deletion_policy": "It decides what deleting the database does.",
 }
 
 
@@ -80,7 +81,7 @@ def put(
     wanted: Mapping[str, Any],
     preconditions: Preconditions = NONE,
 ) -> tuple[Database, Outcome]:
-    """Create the database or make it what is wanted: character_set, collation, owner, name.
+    """Create the database or make it what is wanted: character_set, collation, owner, deletion_policy.
 
     Raises Invalid, Conflict, PreconditionFailed, NotFound (of the instance); then nothing changed.
     """
@@ -94,7 +95,7 @@ def put(
         name = row.name if row else key
         if wanted.get("name", name) != name:
             raise Invalid.field("/name", f"A database keeps its name, {name!r}; make another one.")
-        columns = {column: wanted[column] for column in ("character_set", "collation", "owner")}
+        columns = {column: wanted[column] for column in _CHANGES}
         if row is not None:
             _check(instance, name, columns, row)
             former = assign(row, columns)
@@ -103,7 +104,12 @@ def put(
             outcome = Outcome.CHANGED
             foresee(
                 lambda: [
-                    Impact(f"/{column}", "online", _CHANGES[column], instances=(instance.name,))
+                    Impact(
+                        f"/{column}",
+                        "none" if column == "deletion_policy" else "online",
+                        _CHANGES[column],
+                        instances=(instance.name,),
+                    )
                     for column in former
                 ]
             )
@@ -124,21 +130,58 @@ def put(
 def delete(
     ctx: RequestContext, instance_key: str, key: str, preconditions: Preconditions = NONE
 ) -> Database | None:
-    """Start dropping the database; returns it while it goes, None when there is none."""
+    """Start dropping the database; returns it while it goes, None when there is none.
+
+    Protected while its policy or its instance's protection keeps it. With the policy `abandon` it is
+    forgotten at once.
+    """
     with transaction():
         instance = instances.find(ctx, instance_key, for_update=True)
         row = _find(instance, key)
         preconditions.check(row)
         if row is None:
             return None
-        if not row.deleting:
+        if not row.deleting and row.deletion_policy == "abandon":
+            abandon(row)
+        elif not row.deleting:
+            _refuse_if_kept(row)
             row.deleting = True
             row.generation += 1
             instances.touch(instance)
-            sentence = "The database is dropped with all that is in it."
-            foresee(lambda: [Impact("", "data_loss", sentence, None, (instance.name,))])
+            foresee(lambda: [Impact("", "data_loss", _loss(row), None, (instance.name,))])
             events.record("deleting", f"Database {row.name!r} is to be dropped.", row)
         return row
+
+
+def abandon(row: InstanceObject) -> None:
+    """Forget what stays in the engine, where nobody manages it from now on."""
+    instance, what = row.instance, f"{row.resource_type.title()} {row.key!r}"
+    events.record("abandoned", f"{what} stays in the engine, and is no longer managed.", row)
+    db.session.delete(row)
+    instances.touch(instance)
+    sentence = f"It stays in the engine as it is; Coffret forgets the {row.resource_type}."
+    foresee(lambda: [Impact("", "none", sentence, instances=(instance.name,))])
+
+
+def _refuse_if_kept(row: Database) -> None:
+    if row.instance.deleting:
+        return  # it goes with the instance
+    if row.deletion_policy == "refuse":
+        raise Protected(f"Database {row.name!r} has deletion_policy refuse; set it to drop first.")
+    if row.deletion_policy is None and row.instance.deletion_protection:
+        raise Protected(
+            f"Instance {row.instance.name!r} has deletion_protection, and so have its databases: set it to"
+            f" false first, or the deletion_policy of {row.name!r} to drop."
+        )
+
+
+def _loss(row: Database) -> str:
+    users = db.session.scalars(select(User).filter_by(instance_id=row.instance_id, deleting=False))
+    granted = sorted(
+        user.key for user in users if any(row.name == each["database"] for each in user.grants)
+    )
+    useless = f" The grants on it of {', '.join(granted)} are in vain then." if granted else ""
+    return f"The database is dropped with all that is in it.{useless}"
 
 
 def _check(instance: Instance, name: str, columns: Mapping[str, Any], row: Database | None) -> None:

@@ -81,5 +81,6 @@ class DatabaseByName(MethodView):
     @takes_dry_run(DatabaseSchema)
     def delete(self, instance: str, database: str) -> Response:
         """Drop a database and all that is in it"""
-        row = service.delete(context(), instance, database, preconditions.of_request())
-        return answers.deleting(row, schema)
+        return answers.deleting(
+            lambda: service.delete(context(), instance, database, preconditions.of_request()), schema
+        )

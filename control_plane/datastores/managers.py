@@ -83,7 +83,9 @@ MANAGERS = {
             name_bytes=63,
             user_bytes=63,
             reserved_databases=frozenset({"postgres", "template0", "template1"}),
-            reserved_users=frozenset({"postgres", "coffret_admin", "os_admin", "public", "none"}),
+            reserved_users=frozenset(
+                {"postgres", "coffret_admin", "coffret_heir", "os_admin", "public", "none"}
+            ),
             reserved_prefix="pg_",
             privileges=frozenset(
                 {"ALL", *SQL_TABLE, "TRUNCATE", "CONNECT", "CREATE", "TEMPORARY"}

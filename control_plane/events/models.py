@@ -18,8 +18,12 @@ class Event(db.Model):  # type: ignore[name-defined,misc]
     resource_id: Mapped[str] = mapped_column(String(36))
     resource_name: Mapped[str] = mapped_column(String(400))
     kind: Mapped[str] = mapped_column(String(32))
-    """created, updated, deleting, deleted, progress, failure, repaired, action."""
+    """created, changed, deleting, deleted, progress, failure, repaired, action, rotated, denied."""
     message: Mapped[str] = mapped_column(Text)
     actor: Mapped[str] = mapped_column(String(255))
+    actor_id: Mapped[str | None] = mapped_column(String(64))
+    """Keystone's id of the user, or the id of one of our own tokens."""
+    source: Mapped[str | None] = mapped_column(String(255))
+    """The address that the request came from, or the host that a command ran on."""
     request_id: Mapped[str | None] = mapped_column(String(64))
     created_at: Mapped[datetime] = mapped_column(default=now)

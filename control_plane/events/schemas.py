@@ -10,7 +10,8 @@ class EventSchema(ma.Schema):
     kind = ma.fields.String(
         required=True,
         metadata={
-            "description": "created, updated, deleting, deleted, progress, failure, repaired, action"
+            "description": "created, changed, deleting, deleted, progress, failure, repaired, action,"
+            " rotated, denied"
         },
     )
     message = ma.fields.String(required=True)
@@ -18,7 +19,22 @@ class EventSchema(ma.Schema):
     resource_id = ma.fields.String(required=True)
     resource_name = ma.fields.String(required=True)
     instance_id = ma.fields.String(required=True, allow_none=True)
-    actor = ma.fields.String(required=True)
+    project_id = ma.fields.String(
+        required=True, allow_none=True, metadata={"description": "Null: it is about the operator's own."}
+    )
+    actor = ma.fields.String(required=True, metadata={"description": "Who did it, for people."})
+    actor_id = ma.fields.String(
+        required=True,
+        allow_none=True,
+        metadata={
+            "description": "Keystone's id of the user, or the id of the token of this control plane."
+        },
+    )
+    source = ma.fields.String(
+        required=True,
+        allow_none=True,
+        metadata={"description": "The address that the request came from, or the host of a command."},
+    )
     request_id = ma.fields.String(required=True, allow_none=True)
     created_at = ma.fields.DateTime(required=True)
 

@@ -1,12 +1,12 @@
 """How a write is answered: status, ETag, Location."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 import marshmallow as ma
 from flask import Response, current_app, url_for
 
-from control_plane.database import Resource, is_dry_run
+from control_plane.database import Resource, is_dry_run, transaction
 from control_plane.http.preconditions import set_etag
 from control_plane.upsert import Outcome
 
@@ -34,9 +34,21 @@ def written(
     return response
 
 
-def deleting(row: Resource | None, schema: ma.Schema) -> Response:
-    """The answer to a DELETE: 202 with the resource while it goes, 204 when there is none."""
-    return Response(status=204) if row is None else resource(row, schema.dump(row), 202)
+class Going(Protocol):
+    deleting: Any
+
+
+def deleting(delete: Callable[[], Going | None], schema: ma.Schema) -> Response:
+    """The answer to a DELETE: 202 with the resource while it goes; as `deleted` if it need not.
+
+    It is made before the commit: whoever does the work may be quicker than a read after it.
+    """
+    with transaction() as session:
+        row = delete()
+        if row is None or not row.deleting:
+            return deleted(row, schema.dump)
+        session.flush()
+        return resource(cast(Resource, row), schema.dump(row), 202)
 
 
 def deleted(row: T | None, dump: Callable[[T], Mapping[str, Any]]) -> Response:

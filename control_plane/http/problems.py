@@ -25,6 +25,7 @@ STATUS: dict[type[errors.CoffretError], HTTPStatus] = {
     errors.IdentityUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.StateUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.QuotaExceeded: HTTPStatus.FORBIDDEN,
+    errors.RateLimited: HTTPStatus.TOO_MANY_REQUESTS,
     errors.IdempotencyMismatch: HTTPStatus.UNPROCESSABLE_ENTITY,
     CloudError: HTTPStatus.SERVICE_UNAVAILABLE,
 }

@@ -42,6 +42,10 @@ KNOWN: dict[str, tuple[dict[str, Any], str]] = {
         {"type": "boolean", "default": False},
         "Check all and answer what would be, with its `impact`; write nothing.",
     ),
+    "all_projects": (
+        {"type": "boolean", "default": False},
+        "Those of all projects, and the operator's own; for admins.",
+    ),
     "kind": (STRING, "Only events of this kind."),
 }
 PAGED = ("limit", "marker")

@@ -36,10 +36,10 @@ def wait_for(instance_id_of: Callable[[T], str], read: Callable[[], T], settled:
         db.session.rollback()
         return None
 
-    instance_id = instance_id_of(row)
-    with changes.place("clients") as room:
-        found = changes.wait(instance_id, timeout, look) if room else None
-    return found if found is not None else read()
+    with changes.place("clients", instance_id_of(row)) as place:
+        if place is not None and (found := look() or place.wait(timeout, look)) is not None:
+            return found
+    return read()
 
 
 def _timeout() -> float:

@@ -13,7 +13,11 @@ from control_plane.stores import REVISION, sortable
 class Instance(Resource, db.Model):  # type: ignore[name-defined,misc]
     resource_type = "instance"
     __tablename__ = "instances"
-    __table_args__ = (UniqueConstraint("project_id", "name"), Index(None, "next_reconcile_at"))
+    __table_args__ = (
+        UniqueConstraint("project_id", "name"),
+        Index(None, "next_reconcile_at"),
+        Index(None, "lease_expires"),
+    )
 
     project_id: Mapped[str] = mapped_column(String(64))
     name: Mapped[str] = mapped_column(sortable(255))
@@ -82,8 +86,12 @@ class Instance(Resource, db.Model):  # type: ignore[name-defined,misc]
     lease_token: Mapped[str | None] = mapped_column(String(36))
     lease_expires: Mapped[float | None]
     """Seconds since the epoch, by the database's clock."""
+    lease_holder: Mapped[str | None] = mapped_column(String(128))
+    """The process that has it (work.processes)."""
     next_reconcile_at: Mapped[float | None]
     """Likewise; None: nothing to do until something changes."""
+    handed_over_at: Mapped[float | None]
+    """When the sweep last gave it to a runner; None: somebody has taken it up since."""
     attempts: Mapped[int] = mapped_column(default=0)
     """Failures in a row, for the backoff."""
     sentence: Mapped[str] = mapped_column(Text, default="")

@@ -239,7 +239,11 @@ class InstanceSchema(ResourceSchema):
         metadata={"description": "Nova server group, which says where it is placed.", "x-immutable": True},
     )
     deletion_protection = Flag(
-        load_default=False, metadata={"description": "Refuse to delete it while true."}
+        load_default=False,
+        metadata={
+            "description": "Refuse to delete it while true, and those databases in it whose"
+            " `deletion_policy` is null."
+        },
     )
     labels = labels()
     databases = ma.fields.List(
@@ -283,21 +287,27 @@ _NOWHERE = {"network_id": None, "subnet_id": None, "ip_address": None}
 InstanceListSchema = list_schema(InstanceSchema)
 
 
+_ACTIONS = {
+    "restart": "Restarts the engine. Parameters that wait for a restart take effect.",
+    "rebuild": "Makes the server anew, from the image that its datastore version has now. The volume and"
+    " what is on it are kept.",
+}
+
+
 class ActionRequestSchema(BodySchema):
     type = Text(
         required=True,
-        validate=ma.validate.OneOf(["restart", "rebuild"]),
-        metadata={
-            "description": "What to do: `restart` the engine, or `rebuild` the server from the image that"
-            " its datastore version has now. The volume and what is on it are kept."
-        },
+        validate=ma.validate.OneOf(list(_ACTIONS)),
+        metadata={"description": "What to do.", "x-enumDescriptions": _ACTIONS},
     )
 
 
 class ActionSchema(ma.Schema):
     id = ma.fields.String(required=True)
     type = ma.fields.String(required=True)
-    phase = ma.fields.String(required=True, metadata={"description": "REQUESTED or DONE."})
+    phase = ma.fields.String(
+        required=True, metadata={"enum": ["REQUESTED", "DONE"], "description": "How far it is."}
+    )
     created_at = ma.fields.DateTime(required=True)
     finished_at = ma.fields.DateTime(required=True, allow_none=True)
 

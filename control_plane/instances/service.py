@@ -10,7 +10,8 @@ from control_plane import clouds, names, work
 from control_plane.auth import RequestContext
 from control_plane.clouds import CloudRefusal, ServerSpec
 from control_plane.configurations.models import ConfigurationGroup
-from control_plane.database import by_key, db, is_uuid, locked, new_id, now, read, transaction, turn
+from control_plane.database import by_key, db, is_uuid, locked, new_id, now, queue_up, read, transaction
+from control_plane.databases.models import Database
 from control_plane.datastores import service as datastores
 from control_plane.datastores.models import DatastoreVersion
 from control_plane.errors import Conflict, Invalid, NotFound, Protected, nearest
@@ -183,7 +184,7 @@ def _write(
         counts = _counts(row, asked)
         with transaction():
             if counts:
-                turn(f"project {ctx.project_id}")
+                queue_up(f"project {ctx.project_id}")
             if asked["configuration_group_id"] is not None:
                 _hold_group(asked["configuration_group_id"])
             row = _find(ctx, key, for_update=True)
@@ -246,15 +247,17 @@ def _store(
 
 
 def delete(ctx: RequestContext, key: str, preconditions: Preconditions = NONE) -> Instance | None:
-    """Start deleting the instance; returns it while it goes, None when there is none."""
+    """Start deleting the instance; returns it while it goes, None when there is none.
+
+    Protected while it is to be kept, or a database in it.
+    """
     with transaction():
         row = _find(ctx, key, for_update=True)
         preconditions.check(row)
         if row is None:
             return None
         if not row.deleting:
-            if row.deletion_protection:
-                raise Protected(f"Instance {row.name!r} has deletion_protection; set it to false first.")
+            _refuse_if_kept(row)
             row.deleting = True
             row.generation += 1
             row.cloud_failed = False
@@ -274,6 +277,17 @@ def delete(ctx: RequestContext, key: str, preconditions: Preconditions = NONE) -
             )
             events.record("deleting", f"Instance {row.name!r} is to be deleted.", row)
         return row
+
+
+def _refuse_if_kept(row: Instance) -> None:
+    if row.deletion_protection:
+        raise Protected(f"Instance {row.name!r} has deletion_protection; set it to false first.")
+    query = select(Database.name).filter_by(instance_id=row.id, deletion_policy="refuse", deleting=False)
+    if kept := db.session.scalars(query.order_by(Database.name)).all():
+        raise Protected(
+            f"In instance {row.name!r} these databases have deletion_policy refuse: {', '.join(kept[:5])}."
+            " Set it to another one first."
+        )
 
 
 def act(ctx: RequestContext, key: str, kind: str) -> Action:

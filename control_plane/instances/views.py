@@ -136,8 +136,9 @@ class InstanceByName(MethodView):
     @takes_dry_run(InstanceSchema)
     def delete(self, instance: str) -> Response:
         """Delete an instance with its volume and all that is on it"""
-        row = service.delete(context(), instance, preconditions.of_request())
-        return answers.deleting(row, schema)
+        return answers.deleting(
+            lambda: service.delete(context(), instance, preconditions.of_request()), schema
+        )
 
 
 @blueprint.route("/<instance>/actions")

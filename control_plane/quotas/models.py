@@ -16,3 +16,11 @@ class Quota(Resource, db.Model):  # type: ignore[name-defined,misc]
     """GiB."""
     ram: Mapped[int | None]
     """MiB."""
+
+    @property
+    def key(self) -> str:
+        return self.project_id
+
+    @property
+    def belongs_to(self) -> tuple[str | None, str | None]:
+        return self.project_id, None

@@ -10,6 +10,7 @@ from sqlalchemy import func, select
 from control_plane import names
 from control_plane.database import db, locked, transaction
 from control_plane.errors import Invalid, QuotaExceeded
+from control_plane.events import service as events
 from control_plane.impact import Impact, foresee, touches_nothing
 from control_plane.instances.models import Instance
 from control_plane.quotas.models import Quota
@@ -45,12 +46,23 @@ def put(
         if row is not None:
             former = assign(row, wanted)
             foresee(lambda: [_limits(name) for name in former])
-            return row, Outcome.CHANGED if former else Outcome.UNCHANGED
+            if not former:
+                return row, Outcome.UNCHANGED
+            events.record("changed", f"Quota changed: {_said(wanted)}.", row)
+            return row, Outcome.CHANGED
         row = Quota(project_id=project_id, **wanted)
         session.add(row)
         session.flush()
         foresee(lambda: [_limits(name) for name in wanted if wanted[name] is not None])
+        events.record("created", f"Quota set: {_said(wanted)}.", row)
         return row, Outcome.CREATED
+
+
+def _said(wanted: Mapping[str, int | None]) -> str:
+    return ", ".join(
+        f"{what} {'by default' if wanted[name] is None else wanted[name]}"
+        for name, what in RESOURCES.items()
+    )
 
 
 def _limits(name: str) -> Impact:

@@ -5,8 +5,10 @@ from contextlib import AbstractContextManager
 
 import click
 
+from control_plane.database import transaction
+from control_plane.events import service as events
 from control_plane.secrets import keys, rotation
-from control_plane.secrets.keys import UnreadableSecret, new_key
+from control_plane.secrets.keys import CLEAR, UnreadableSecret, new_key
 from control_plane.settings import Settings, SettingsError
 
 
@@ -35,6 +37,9 @@ def secrets_group(application: Callable[[Settings], AbstractContextManager[None]
             except UnreadableSecret as error:
                 raise SettingsError(f"Not all could be encrypted anew: {error}.") from error
             newest = keys().newest
+            with transaction():
+                what = events.Subject("secrets", key=newest or CLEAR)
+                events.record("rotated", f"{count} secrets encrypted anew.", what)
         how = (
             f"encrypted with the key {newest}" if newest else "put in clear, as the file's first line says"
         )

@@ -2,7 +2,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, UniqueConstraint
+from sqlalchemy import ForeignKey, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from control_plane.database import db
@@ -12,6 +12,10 @@ from control_plane.instances.models import Instance
 from control_plane.instances.status import connection_uri
 from control_plane.secrets import Sealed
 from control_plane.stores import sortable
+
+_TOO_OLD = (
+    "The guest agent is too old for deletion_policy = refuse. Update it, or set the policy to reassign."
+)
 
 
 class User(InstanceObject, db.Model):  # type: ignore[name-defined,misc]
@@ -26,6 +30,9 @@ class User(InstanceObject, db.Model):  # type: ignore[name-defined,misc]
     """What the engine keeps for the password; the password itself is never stored."""
     password_version: Mapped[int | None]
     grants: Mapped[list[Any]] = mapped_column(default=list)
+    deletion_policy: Mapped[str] = mapped_column(String(16), default="reassign")
+    """When it is deleted, what it owns is for others (`reassign`), keeps it (`refuse`), or stays with it in
+    the engine (`abandon`)."""
     expires_at: Mapped[datetime | None] = mapped_column(index=True)
     """When the sweep drops it; None: never."""
 
@@ -36,8 +43,27 @@ class User(InstanceObject, db.Model):  # type: ignore[name-defined,misc]
         return user_key(self.name, self.host)
 
     @property
+    def withheld(self) -> bool:
+        """Whether its agent is not told to drop it, because that would not heed the policy `refuse`."""
+        able = "deletion_policy" in self.instance.report.get("abilities", [])
+        return self.deleting and self.deletion_policy == "refuse" and not able
+
+    @property
+    def refused(self) -> bool:
+        """Whether it is to be dropped, and is not, until its policy is another or what it owns has gone."""
+        if self.withheld:
+            return bool(self.instance.report)
+        failed = self.observed_generation == self.generation and not self.applied
+        return self.deleting and self.deletion_policy == "refuse" and failed
+
+    @property
+    def phase(self) -> str:
+        return "ERROR" if self.refused else super().phase
+
+    @property
     def status(self) -> dict[str, Any]:
-        return super().status | {"uris": user_uris(self.instance, self.name, self.grants)}
+        status = super().status | {"uris": user_uris(self.instance, self.name, self.grants)}
+        return status | {"message": _TOO_OLD} if self.withheld and self.refused else status
 
 
 def user_key(name: str, host: str) -> str:

@@ -107,6 +107,16 @@ class UserSchema(ResourceSchema):
             "x-set": True,
         },
     )
+    deletion_policy = Text(
+        load_default="reassign",
+        validate=ma.validate.OneOf(["reassign", "refuse", "abandon"]),
+        metadata={
+            "description": "What becomes of what it owns in the engine when it is deleted: it goes to the"
+            " database's owner (`reassign`), or the user stays, in ERROR with a message that says what it"
+            " owns, until that is nothing (`refuse`), or all stays in the engine and the user is forgotten"
+            " (`abandon`)."
+        },
+    )
     expires_at = Moment(
         load_default=None,
         allow_none=True,

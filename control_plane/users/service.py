@@ -1,6 +1,6 @@
 """The rules of users and grants. Knows nothing of HTTP."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,7 +12,7 @@ from control_plane.database import db, is_uuid, now, transaction
 from control_plane.databases import service as databases
 from control_plane.databases.models import Database
 from control_plane.datastores.managers import MANAGERS, Manager, check_privilege
-from control_plane.errors import InUse, Invalid, NotFound, nearest
+from control_plane.errors import Conflict, InUse, Invalid, NotFound, nearest
 from control_plane.events import service as events
 from control_plane.impact import Effect, Impact, foresee
 from control_plane.instances import service as instances
@@ -30,6 +30,7 @@ class UnmanagedUser:
     name: str
     host: str
     grants: list[Any]
+    owns: Sequence[str] = ()
 
     @property
     def key(self) -> str:
@@ -40,9 +41,9 @@ class UnmanagedUser:
         return {"managed": False, "uris": user_uris(self.instance, self.name, self.grants)}
 
 
-def find(ctx: RequestContext, instance_key: str, key: str, *, for_update: bool = False) -> User:
+def find(ctx: RequestContext, instance_key: str, key: str) -> User:
     """The user by `name[@host]` or id. NotFound names the nearest."""
-    instance = instances.find(ctx, instance_key, for_update=for_update)
+    instance = instances.find(ctx, instance_key)
     if (row := _find(instance, key)) is None:
         rows = db.session.scalars(select(User).filter_by(instance_id=instance.id))
         raise NotFound(
@@ -85,17 +86,18 @@ def put(
     wanted: Mapping[str, Any],
     preconditions: Preconditions = NONE,
 ) -> tuple[User, Outcome]:
-    """Create the user or make it what is wanted: password, password_version, grants, expires_at.
+    """Create the user or make it what is wanted (the fields of UserSchema).
 
-    Without a password the present one stays. Raises Invalid, Conflict, PreconditionFailed, NotFound
-    (of the instance); then nothing changed.
+    Without a password the present one stays. A deletion that was refused is taken back. Raises Invalid,
+    Conflict, PreconditionFailed, NotFound (of the instance); then nothing changed.
     """
     with transaction() as session:
         instance = instances.find(ctx, instance_key, for_update=True)
         instances.refuse_unless_usable(instance)
         manager = MANAGERS[instance.datastore_version.datastore.manager]
         row = _find(instance, key)
-        refuse_while_deleting(row, f"user {key!r}")
+        if row is None or not row.refused:
+            refuse_while_deleting(row, f"user {key!r}")
         name, host = (row.name, row.host) if row else split_key(key)
         seen = [(item["name"], item["host"]) for item in instance.report.get("seen_users", [])]
         preconditions.check(row, unmanaged=row is None and (name, host) in seen)
@@ -105,14 +107,19 @@ def put(
             )
         _check_key(manager, name, host)
         grants = _grants(instance, manager, wanted["grants"])
+        if wanted["expires_at"] is not None and wanted["deletion_policy"] != "reassign":
+            raise Invalid.field(
+                "/deletion_policy", "A user that expires is dropped whatever it owns: leave it at reassign."
+            )
         columns = {
             "verifier": _verifier(manager, row, wanted.get("password")),
             "password_version": wanted["password_version"],
             "grants": grants,
+            "deletion_policy": wanted["deletion_policy"],
             "expires_at": _expiry(instance, row, name, wanted["expires_at"]),
         }
         if row is not None:
-            former = assign(row, columns)
+            former = assign(row, columns | {"deleting": False})
             if not former:
                 return row, Outcome.UNCHANGED
             outcome = Outcome.CHANGED
@@ -130,25 +137,65 @@ def put(
         return row, outcome
 
 
+def patch(
+    ctx: RequestContext,
+    instance_key: str,
+    key: str,
+    wanted: Callable[[User], Mapping[str, Any]],
+    preconditions: Preconditions = NONE,
+) -> tuple[User, Outcome]:
+    """Make the user what `wanted` makes of it as it is. Raises NotFound, and what `put` raises.
+
+    Of one that is being deleted the deletion_policy can be changed, and it goes by the new one.
+    """
+    with transaction():
+        instance = instances.find(ctx, instance_key, for_update=True)
+        row = find(ctx, instance_key, key)
+        if not row.deleting:
+            return put(ctx, instance_key, key, wanted(row), preconditions)
+        instances.refuse_unless_usable(instance)
+        preconditions.check(row)
+        return row, _change_policy(instance, row, wanted(row))
+
+
+def _change_policy(instance: Instance, row: User, wanted: Mapping[str, Any]) -> Outcome:
+    same = all(
+        wanted[field] == getattr(row, field) for field in ("password_version", "grants", "expires_at")
+    )
+    if not same or wanted.get("password") is not None:
+        raise Conflict(f"User {row.key!r} is being deleted: of it only deletion_policy can be changed.")
+    if not assign(row, {"deletion_policy": wanted["deletion_policy"]}):
+        return Outcome.UNCHANGED
+    if row.deletion_policy == "abandon":
+        databases.abandon(row)
+    else:
+        events.record("changed", f"User {row.key!r} goes by deletion_policy {row.deletion_policy}.", row)
+        instances.touch(instance)
+        foresee(lambda: [_impact_of_drop(instance, row)])
+    return Outcome.CHANGED
+
+
 def delete(
     ctx: RequestContext, instance_key: str, key: str, preconditions: Preconditions = NONE
 ) -> User | None:
     """Start dropping the user; returns it while it goes, None when there is none.
 
-    InUse while it is the owner of a database here.
+    InUse while it is the owner of a database here. With the policy `abandon` it is forgotten at once. One
+    that was refused is tried once more.
     """
     with transaction():
         instance = instances.find(ctx, instance_key, for_update=True)
         row = _find(instance, key)
         preconditions.check(row)
-        if row is None:
-            return None
-        if not row.deleting:
-            if owned := _owned(instance, row.name):
-                raise InUse(f"User {row.key!r} owns {', '.join(owned)}; give them another owner first.")
-            sentence = "The user is dropped while the engine runs; its sessions end."
-            foresee(lambda: [Impact("", "online", sentence, instances=(instance.name,))])
+        if row is None or (row.deleting and not row.refused):
+            return row
+        if not instance.deleting and (owned := _owned(instance, row.name)):
+            raise InUse(f"User {row.key!r} owns {', '.join(owned)}; give them another owner first.")
+        if row.deletion_policy == "abandon":
+            databases.abandon(row)
+        else:
             _drop(instance, row, f"User {row.key!r} is to be dropped.")
+            foresee(lambda: [_impact_of_drop(instance, row)])
         return row
 
 
@@ -184,10 +231,40 @@ def _owned(instance: Instance, name: str) -> list[str]:
     return sorted(db.session.scalars(owned))
 
 
+def _impact_of_drop(instance: Instance, row: User) -> Impact:
+    """What dropping the user does, as far as the newest report tells."""
+    owns = _owns(instance, row)
+    if row.deletion_policy == "refuse" and owns:
+        sentence = f"The user stays until it owns nothing; there is something in {', '.join(owns)}."
+        return Impact("", "none", sentence, instances=(instance.name,))
+    sentence = "The user is dropped while the engine runs; its sessions end."
+    if owns:
+        sentence += f" What it owns in {', '.join(owns)} goes to the owner of that database."
+    elif (
+        MANAGERS[instance.datastore_version.datastore.manager].has_hosts and row.deletion_policy != "refuse"
+    ):
+        sentence += " Views, routines, triggers and events that have it as DEFINER fail when they are used."
+    return Impact("", "online", sentence, instances=(instance.name,))
+
+
+def _owns(instance: Instance, row: User) -> Sequence[str]:
+    """The databases in which the user was last seen to own something."""
+    for seen in instance.report.get("seen_users", []):
+        if (seen["name"], seen["host"]) == (row.name, row.host):
+            return list(seen.get("owns", []))
+    return []
+
+
 _CHANGES: dict[str, tuple[str, Effect, str]] = {
     "verifier": ("/password", "online", "New logins take the new password; open sessions go on."),
     "password_version": ("/password_version", "none", "The number is yours alone."),
     "grants": ("/grants", "online", "What the user may do changes while the engine runs."),
+    "deletion_policy": (
+        "/deletion_policy",
+        "none",
+        "It decides what becomes of what the user owns when it is deleted.",
+    ),
+    "deleting": ("", "none", "The user's deletion, which was refused, is taken back."),
     "expires_at": ("/expires_at", "none", "The engine is not told; the user is dropped once it is time."),
 }
 

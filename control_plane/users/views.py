@@ -5,7 +5,6 @@ from flask.views import MethodView
 from flask_smorest import Blueprint
 
 from control_plane.auth import authorize, context
-from control_plane.database import transaction
 from control_plane.http import answers, preconditions
 from control_plane.http.bodies import patched, takes, takes_patch
 from control_plane.http.dry_run import takes_dry_run
@@ -13,7 +12,9 @@ from control_plane.http.paging import Page
 from control_plane.http.queries import PAGED, takes_query
 from control_plane.http.waiting import wait_for
 from control_plane.instances import service as instances
+from control_plane.upsert import Outcome
 from control_plane.users import service
+from control_plane.users.models import User
 from control_plane.users.schemas import UserListSchema, UserSchema
 
 blueprint = Blueprint(
@@ -57,7 +58,9 @@ class UserByName(MethodView):
     @takes(UserSchema)
     def put(self, instance: str, user: str, body: dict[str, Any]) -> Response:
         """Create or replace a user"""
-        return self._put(instance, user, body)
+        return self._written(
+            instance, *service.put(context(), instance, user, body, preconditions.of_request())
+        )
 
     @blueprint.response(200, UserSchema)
     @authorize("users:update")
@@ -65,12 +68,14 @@ class UserByName(MethodView):
     @takes_patch(UserSchema)
     def patch(self, instance: str, user: str) -> Response:
         """Change a user by JSON merge-patch"""
-        with transaction():
-            row = service.find(context(), instance, user, for_update=True)
-            return self._put(instance, user, patched(schema, row))
+        return self._written(
+            instance,
+            *service.patch(
+                context(), instance, user, lambda row: patched(schema, row), preconditions.of_request()
+            ),
+        )
 
-    def _put(self, instance: str, user: str, body: dict[str, Any]) -> Response:
-        row, outcome = service.put(context(), instance, user, body, preconditions.of_request())
+    def _written(self, instance: str, row: User, outcome: Outcome) -> Response:
         return answers.written(
             row, schema.dump(row), outcome, "users.UserByName", later=True,
             instance=instance, user=row.key,
@@ -81,5 +86,6 @@ class UserByName(MethodView):
     @takes_dry_run(UserSchema)
     def delete(self, instance: str, user: str) -> Response:
         """Drop a user"""
-        row = service.delete(context(), instance, user, preconditions.of_request())
-        return answers.deleting(row, schema)
+        return answers.deleting(
+            lambda: service.delete(context(), instance, user, preconditions.of_request()), schema
+        )

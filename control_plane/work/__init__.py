@@ -1,4 +1,4 @@
-"""Work: request(), the lease, the runner and the sweep."""
+"""Work: request(), the lease, the runner, the broker and the sweep."""
 
 from typing import Protocol
 
@@ -10,6 +10,7 @@ from control_plane.database import after_commit, db
 from control_plane.instances.models import Instance
 from control_plane.work.changes import Changes
 from control_plane.work.clock import epoch
+from control_plane.work.touches import touch
 
 
 class Runner(Protocol):
@@ -25,12 +26,14 @@ def request(instance_id: str, delay: float = 0) -> None:
     """
     due = epoch() + delay
     later = or_(Instance.next_reconcile_at.is_(None), Instance.next_reconcile_at > due)
-    db.session.execute(
+    asked = db.session.execute(
         update(Instance).where(Instance.id == instance_id, later).values(next_reconcile_at=due),
         execution_options={"synchronize_session": False},
     )
-    runner: Runner = current_app.extensions["coffret_runner"]
-    after_commit(lambda: runner.request(instance_id, delay))
+    if asked.rowcount:  # type: ignore[attr-defined]
+        # else it is due by then already, and whoever saw to that has asked the runner, or the sweep will
+        runner: Runner = current_app.extensions["coffret_runner"]
+        after_commit(lambda: runner.request(instance_id, delay))
     wake(instance_id)
 
 
@@ -44,5 +47,6 @@ def announce(instance_id: str) -> None:
 
 def wake(instance_id: str) -> None:
     """As announce(), for those who see to the instance themselves: agents and reconcile."""
+    touch(instance_id)
     changes: Changes = current_app.extensions["coffret_changes"]
     after_commit(lambda: changes.announce(instance_id))

@@ -2,23 +2,32 @@
 
 A lease is a column: whoever wrote its token there may work on the instance until it expires by the
 database's clock. A lease cannot hold back a process that stalls and wakes up late, so every write says
-whose lease it belongs to, and is refused once another has taken over.
+whose lease it belongs to, and is refused once another has taken over. It also names its process, so that
+those on the same machine see when that one has been killed, and need not wait until the lease expires.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import ColumnElement, or_, select, update
 
 from control_plane.database import db, new_id, transaction
 from control_plane.instances.models import Instance
+from control_plane.work import processes
 from control_plane.work.clock import epoch
 
 TTL = 120.0
 """Seconds. Longer than the longest step of a driver."""
 _RENEW_AFTER = TTL / 4
+_EARLY = 0.1
+"""Seconds. One who waited for a time by another clock than the database's may come so much before it."""
+_in_hand: set[str] = set()
+"""Tokens of the leases that this process works under, or is about to."""
+_FREE: dict[str, Any] = {"lease_token": None, "lease_holder": None, "lease_expires": None}
+_FREE_AND_DUE: dict[str, Any] = _FREE | {"next_reconcile_at": epoch(), "handed_over_at": None}
 
 
 class LeaseLost(Exception):
@@ -64,27 +73,44 @@ class Lease:
         db.session.execute(
             update(Instance)
             .where(Instance.id == self.instance_id)
-            .values(lease_token=None, lease_expires=None, next_reconcile_at=due if asked else again),
+            .values(**_FREE, next_reconcile_at=due if asked else again),
             execution_options={"synchronize_session": False},
         )
         return asked
 
+    def let_go(self) -> None:
+        """Work under it no more. If it was not released, it is void once anyone on this machine looks."""
+        _in_hand.discard(self.token)
+
 
 def acquire(instance_id: str) -> Lease | None:
-    """The lease on the instance, or None while another holds it or when there is no such instance.
+    """The lease on the instance if it is due; None while another holds it, or if there is no such instance.
 
     Should its holder die, the sweep finds the instance due when the lease has expired.
     """
+    lease = None
     token = new_id()
-    free = or_(Instance.lease_expires.is_(None), Instance.lease_expires < epoch())
+    _in_hand.add(token)  # before anyone can see it in the row
+    try:
+        lease = _acquire(instance_id, token)
+    finally:
+        if lease is None:
+            _in_hand.discard(token)
+    return lease
+
+
+def _acquire(instance_id: str, token: str) -> Lease | None:
+    due = Instance.next_reconcile_at <= epoch() + _EARLY
     with transaction() as session:
         taken = session.execute(
             update(Instance)
-            .where(Instance.id == instance_id, free)
+            .where(Instance.id == instance_id, due, free())
             .values(
                 lease_token=token,
+                lease_holder=processes.me(),
                 lease_expires=epoch() + TTL,
                 next_reconcile_at=epoch() + TTL,
+                handed_over_at=None,
             ),
             execution_options={"synchronize_session": False},
         )
@@ -95,10 +121,62 @@ def acquire(instance_id: str) -> Lease | None:
     return Lease(instance_id, token, look_again)
 
 
+def free() -> ColumnElement[bool]:
+    """The clause for instances that nobody has a lease on."""
+    return or_(Instance.lease_expires.is_(None), Instance.lease_expires < epoch())
+
+
+@dataclass(frozen=True)
+class Holding:
+    """A lease as anyone sees it."""
+
+    instance_id: str
+    token: str
+    holder: str | None
+    """None: it was taken by a version that did not say."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is certain that nobody works under it."""
+        if self.holder == processes.me():
+            return self.token not in _in_hand
+        return self.holder is not None and processes.has_ended(self.holder)
+
+
+def holdings(*clauses: ColumnElement[bool]) -> Sequence[Holding]:
+    """The leases that are held on the instances that `clauses` choose."""
+    held = select(Instance.id, Instance.lease_token, Instance.lease_holder).where(
+        Instance.lease_expires >= epoch(), *clauses
+    )
+    rows = db.session.execute(held).all()
+    db.session.rollback()
+    return [Holding(row.id, row.lease_token, row.lease_holder) for row in rows]
+
+
+def void(held: Sequence[Holding]) -> int:
+    """Make these leases void and their instances due. Returns how many still were there."""
+    with transaction() as session:
+        return sum(
+            session.execute(
+                update(Instance)
+                .where(Instance.id == one.instance_id, Instance.lease_token == one.token)
+                .values(**_FREE_AND_DUE),
+                execution_options={"synchronize_session": False},
+            ).rowcount  # type: ignore[attr-defined]
+            for one in held
+        )
+
+
+def void_ended() -> int:
+    """Make void what nobody on this machine works under any more. Returns how many leases that were."""
+    ended = [one for one in holdings() if one.ended]
+    return void(ended) if ended else 0
+
+
 def void_all() -> None:
     """Make every lease void and every instance due: for the start of the only process there is."""
     with transaction() as session:
         session.execute(
-            update(Instance).values(lease_token=None, lease_expires=None, next_reconcile_at=epoch()),
+            update(Instance).values(**_FREE_AND_DUE),
             execution_options={"synchronize_session": False},
         )

@@ -1,34 +1,27 @@
-"""The in-process runner: a few threads that reconcile instances when they are due."""
+"""When instances are run: a few threads that take each one up when it is due."""
 
 import heapq
 import logging
 import random
 import threading
 import time
+from collections.abc import Callable
 
-from flask import Flask
-
-from control_plane.clouds import Cloud
-from control_plane.database import repeated
-from control_plane.events import service as events
-from control_plane.instances.reconcile import Look, reconcile
-from control_plane.work.lease import Lease, LeaseLost, acquire
-
-LONGEST_BACKOFF = 60.0
-"""Seconds."""
+HORIZON = 60.0
+"""Seconds. What is due later than that is left to the sweep."""
 
 log = logging.getLogger(__name__)
 
 
 class Runner:
-    """A request made while the instance is being reconciled is remembered and run after.
+    """A request made while the instance is being run is remembered and run after.
 
     What is requested before `start` waits for it.
     """
 
-    def __init__(self, app: Flask, cloud: Cloud, threads: int) -> None:
-        self._app = app
-        self._cloud = cloud
+    def __init__(self, run: Callable[[str], float | None], threads: int) -> None:
+        """`run` takes an instance's id, and returns the seconds after which to run it again, if known."""
+        self._run = run
         self._changed = threading.Condition()
         self._heap: list[tuple[float, str]] = []
         self._due: dict[str, float] = {}
@@ -58,7 +51,9 @@ class Runner:
                 thread.join(max(0.0, deadline - time.monotonic()))
 
     def request(self, instance_id: str, delay: float = 0) -> None:
-        """Reconcile the instance in `delay` seconds, or earlier if that was asked for already."""
+        """Run the instance in `delay` seconds, or earlier if that was asked for already."""
+        if delay > HORIZON:
+            return
         due = time.monotonic() + delay
         with self._changed:
             if self._due.get(instance_id, due + 1) <= due:
@@ -110,49 +105,3 @@ class Runner:
         for entry in busy:
             heapq.heappush(self._heap, entry)
         return found
-
-    def _run(self, instance_id: str) -> float | None:
-        """One reconcile under the lease. Returns the seconds after which to run again, if known."""
-        with self._app.app_context():
-            lease = repeated(acquire)(instance_id)
-            if lease is None:
-                return None  # gone, or its holder sees at release that it was asked for
-            try:
-                look = self._look(lease)
-                if look.gone:
-                    log.info("%s", look.sentence)
-                    return None
-                return repeated(_finish)(lease, look)
-            except LeaseLost as lost:
-                log.info("%s", lost)
-                return None
-
-    def _look(self, lease: Lease) -> Look:
-        try:
-            return repeated(reconcile)(lease.instance_id, self._cloud, lease)
-        except LeaseLost:
-            raise
-        except Exception as error:
-            log.exception("reconcile of instance %s broke off", lease.instance_id)
-            return Look(
-                f"the control plane failed: {type(error).__name__}; its log says more",
-                failed=True,
-            )
-
-
-def _finish(lease: Lease, look: Look) -> float | None:
-    """Note what was done and give the lease back. Returns the seconds after which to run again."""
-    with lease.fenced() as instance:
-        if not look.pending:
-            instance.attempts = instance.attempts + 1 if look.failed else 0
-        again = backoff(instance.attempts) if look.failed else look.again
-        if instance.sentence != look.sentence:
-            log.log(logging.WARNING if look.failed else logging.INFO, "%s", look.sentence)
-            instance.sentence = look.sentence
-            events.record("failure" if look.failed else "progress", look.sentence, instance)
-        return 0 if lease.release(instance, again) else again
-
-
-def backoff(attempts: int) -> float:
-    """Seconds to wait after so many failures in a row: 1, 2, 4 … 60, a quarter up or down."""
-    return min(LONGEST_BACKOFF, 2.0 ** min(attempts - 1, 16)) * random.uniform(0.75, 1.25)  # noqa: S311

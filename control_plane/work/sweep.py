@@ -7,29 +7,39 @@ import time
 from datetime import timedelta
 
 from flask import Flask
-from sqlalchemy import or_, select
+from sqlalchemy import or_, select, update
 
 from control_plane import work
 from control_plane.agents.credentials import BOOTSTRAP_LIFETIME
 from control_plane.agents.models import Agent
 from control_plane.clouds import Cloud, CloudError
 from control_plane.database import db, locked, now, transaction
+from control_plane.events import service as events
 from control_plane.instances.models import Instance
 from control_plane.instances.status import summarise
 from control_plane.users.service import drop_expired
-from control_plane.work import survey
+from control_plane.work import survey, touches, turns
 from control_plane.work.clock import epoch
+from control_plane.work.lease import free, void_ended
 
 SILENT = timedelta(seconds=60)
 """An agent not heard of for so long is lost."""
+FORGET_EVERY = 600.0
+"""Seconds between two looks for events that are too old."""
 FIRST_WORD = timedelta(minutes=5)
 """Likewise one that never registered, so long after it got its bootstrap token: a server boots first."""
+
+TURN = "sweep"
+_AT_ONCE = 1000
+"""Instances handed over in one sweep, those that are due for longest first."""
+_LOST = 30.0
+"""Seconds after which an instance that was handed over and not taken up is handed over again."""
 
 log = logging.getLogger(__name__)
 
 
 class Sweep:
-    """A thread that sweeps every `seconds`, each time somewhat earlier or later."""
+    """A thread that sweeps every `seconds`, in turns with those of other processes."""
 
     def __init__(self, app: Flask, cloud: Cloud, runner: work.Runner, seconds: float) -> None:
         self._app = app
@@ -39,7 +49,6 @@ class Sweep:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._work, name="sweep", daemon=True)
         self._began = time.monotonic()
-        self._surveyed = self._began
         self._known: set[str] = set()
         """What surveys said last; said once."""
 
@@ -54,18 +63,28 @@ class Sweep:
     def _work(self) -> None:
         pause = 0.0
         while not self._stopping.wait(pause):
+            pause = self._seconds
             try:
                 with self._app.app_context():
-                    request_due(self._runner)
-                    drop_expired()
-                    if time.monotonic() - self._began > SILENT.total_seconds():
-                        notice_silence()  # not before: nobody could be heard while nobody listened
-                    if time.monotonic() - self._surveyed > self._cloud.survey_seconds:
-                        self._surveyed = time.monotonic()
-                        self._survey()
+                    void_ended()
+                    if (left := turns.claim(TURN, self._seconds)) > 0:
+                        pause = min(left, self._seconds)
+                    else:
+                        self._sweep()
             except Exception:
                 log.exception("a sweep broke off; the next one follows")
-            pause = self._seconds * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
+            pause += random.uniform(0, 0.05) * self._seconds  # noqa: S311 - not all at the same moment
+
+    def _sweep(self) -> None:
+        request_due(self._runner)
+        touches.prune()
+        drop_expired()
+        if turns.claim("forgetting events", FORGET_EVERY) == 0:
+            events.forget(self._app.extensions["coffret_settings"].events_days)
+        if time.monotonic() - self._began > SILENT.total_seconds():
+            notice_silence()  # not before: nobody could be heard while nobody listened
+        if turns.claim("survey", self._cloud.survey_seconds) == 0:
+            self._survey()
 
     def _survey(self) -> None:
         try:
@@ -80,9 +99,18 @@ class Sweep:
 
 
 def request_due(runner: work.Runner) -> int:
-    """Hand the runner every instance that is due and nobody's. Returns how many."""
-    free = or_(Instance.lease_expires.is_(None), Instance.lease_expires < epoch())
-    due = db.session.scalars(select(Instance.id).where(Instance.next_reconcile_at <= epoch(), free)).all()
+    """Hand the runner what is due, nobody's, and not handed over already. Returns how many instances."""
+    known = or_(Instance.handed_over_at.is_(None), Instance.handed_over_at < epoch() - _LOST)
+    waiting = (Instance.next_reconcile_at <= epoch(), free(), known)
+    query = select(Instance.id).where(*waiting).order_by(Instance.next_reconcile_at).limit(_AT_ONCE)
+    due = db.session.scalars(query).all()
+    if not due:
+        return 0
+    with transaction() as session:  # first: whoever takes one up at once takes the mark off
+        session.execute(
+            update(Instance).where(Instance.id.in_(due), *waiting).values(handed_over_at=epoch()),
+            execution_options={"synchronize_session": False},
+        )
     for instance_id in due:
         runner.request(instance_id)
     return len(due)

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from guest_agent.protocol import (
     Catalogue,
+    DeletionPolicy,
     DesiredDatabase,
     DesiredEngine,
     DesiredUser,
@@ -128,5 +129,8 @@ class Engine(abc.ABC):
         """Make the user's grants exactly the wanted ones."""
 
     @abc.abstractmethod
-    def drop_user(self, name: str, host: str) -> str | None:
-        """Drop the user. What it owns goes to the owner of its database first."""
+    def drop_user(self, name: str, host: str, policy: DeletionPolicy = "reassign") -> str | None:
+        """Drop the user. What it owns goes to the owner of its database first.
+
+        With `refuse` a user that owns something stays as it is; the EngineError names what it owns.
+        """

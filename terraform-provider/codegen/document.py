@@ -104,9 +104,9 @@ class Document:
             self.operation(path, method)["responses"]["200"]["content"]["application/json"]["schema"], path
         )
 
-    def body(self, path: str) -> Mapping[str, Any]:
-        """The schema of a PUT's body."""
-        content = self.operation(path, "put")["requestBody"]["content"]
+    def body(self, path: str, method: str = "put") -> Mapping[str, Any]:
+        """The schema of a request's body."""
+        content = self.operation(path, method)["requestBody"]["content"]
         return self.resolve(content["application/json"]["schema"], path)
 
     def query(self, path: str) -> list[Field]:
@@ -197,6 +197,8 @@ class Document:
 
     def _type(self, kind: str, schema: Mapping[str, Any], where: str) -> Type:
         bounds = {word: schema[word] for word in BOUNDS if word in schema}
+        if "enum" in bounds:  # that it may be null, its type says
+            bounds["enum"] = [choice for choice in bounds["enum"] if choice is not None]
         if kind in SCALARS:
             return Type(kind, bounds=bounds)
         if kind == "array":

@@ -184,6 +184,7 @@ IMPORTS = {
     "context": "context",
     "regexp": "regexp",
     "time": "time",
+    "action": "github.com/hashicorp/terraform-plugin-framework/action",
     "attr": "github.com/hashicorp/terraform-plugin-framework/attr",
     "datasource": "github.com/hashicorp/terraform-plugin-framework/datasource",
     "resource": "github.com/hashicorp/terraform-plugin-framework/resource",

@@ -23,6 +23,8 @@ LISTS = {
     "parameters": "/v1/datastores/{datastore}/versions/{version}/parameters",
 }
 """Data sources that are a whole list."""
+ACTIONS = {"instance": "/v1/instances/{instance}/actions"}
+"""Where a resource is told to do something once."""
 DESCRIPTIONS = {
     "datastore": "A database engine that can be managed. Written by admins.",
     "datastore_version": "One version of a datastore: its image and its packages. It starts with the"
@@ -103,6 +105,26 @@ def _fixed(fields: tuple[Field, ...], around: tuple[str, ...] = ()) -> Iterator[
             yield from _fixed(field.type.fields, (*around, field.name))
 
 
+@dataclass(frozen=True)
+class Action:
+    """Something that a resource can be told to do."""
+
+    kind: str
+    """Its word in the API."""
+    of: Offer
+    path: str
+    description: str
+
+    @property
+    def type(self) -> str:
+        return f"{self.of.type}_{self.kind}"
+
+    @property
+    def target(self) -> Field:
+        """The attribute that names the resource."""
+        return replace(_parent(self.of.type), description=f"Name or id of the {self.of.title}.")
+
+
 def resources(document: Document) -> list[Offer]:
     return [_resource(document, name, path) for name, path in RESOURCES.items()]
 
@@ -112,6 +134,26 @@ def data_sources(document: Document) -> list[Offer]:
     found += [_fitting(document, name, *paths) for name, paths in FITTING.items()]
     found += [_list(document, name, path) for name, path in LISTS.items()]
     return found
+
+
+def actions(document: Document) -> list[Action]:
+    offers = {offer.type: offer for offer in resources(document)}
+    return [
+        Action(kind, offers[name], path, description)
+        for name, path in ACTIONS.items()
+        for kind, description in _kinds(document, path).items()
+    ]
+
+
+def _kinds(document: Document, path: str) -> dict[str, str]:
+    """What can be done, with what it does."""
+    properties = document.body(path, "post")["properties"]
+    if set(properties) != {"type"}:
+        raise Unmapped(f"{path}: an action has a type and nothing else.")
+    kinds, said = properties["type"]["enum"], properties["type"].get("x-enumDescriptions", {})
+    if set(kinds) != set(said):
+        raise Unmapped(f"{path}: x-enumDescriptions says what each type of action does.")
+    return {kind: said[kind] for kind in kinds}
 
 
 def _resource(document: Document, name: str, path: str) -> Offer:

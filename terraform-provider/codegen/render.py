@@ -12,7 +12,7 @@ import jinja2
 
 from . import go, offer
 from .document import MISSING, Document, Field, Unmapped
-from .offer import Offer
+from .offer import Action, Offer
 
 SCHEMA = "github.com/hashicorp/terraform-plugin-framework/{}/schema"
 OWN = "github.com/coffret/terraform-provider-coffret/internal/service/{}"
@@ -22,16 +22,19 @@ def files(content: Mapping[str, Any]) -> dict[Path, str]:
     """The generated files, relative to the provider's folder. Raises Unmapped."""
     document = Document(content)
     resources, sources = offer.resources(document), offer.data_sources(document)
+    actions = offer.actions(document)
     made: dict[Path, str] = {}
     for item in resources:
         made[_service(item, "resource")] = _resource(item)
         made |= _examples(item)
     for item in sources:
         made[_service(item, "data_source")] = _data_source(item)
+    for item in resources:
+        if mine := [action for action in actions if action.of.type == item.type]:
+            made[_service(item, "actions")] = _actions(item, mine)
     packages = {item.package: OWN.format(item.package) for item in (*resources, *sources)}
-    made[Path("internal/provider/zz_registry.go")] = _go(
-        "provider", "", _render("registry.go.j2", resources=resources, data_sources=sources), packages
-    )
+    registry = _render("registry.go.j2", resources=resources, data_sources=sources, actions=actions)
+    made[Path("internal/provider/zz_registry.go")] = _go("provider", "", registry, packages)
     return made
 
 
@@ -51,6 +54,11 @@ def _data_source(item: Offer) -> str:
         f"Package {item.package} declares the data source coffret_{item.type}." if item.list_path else ""
     )
     return _go(item.package, about, body, {"schema": SCHEMA.format("datasource")})
+
+
+def _actions(item: Offer, actions: list[Action]) -> str:
+    body = _render("actions.go.j2", actions=actions, offer=item, resource=False)
+    return _go(item.package, "", body, {"schema": SCHEMA.format("action")})
 
 
 def _shown(item: Offer) -> list[Field]:

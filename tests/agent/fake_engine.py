@@ -14,6 +14,7 @@ from guest_agent import __main__, engines, process
 from guest_agent.engines.base import Engine, EngineError
 from guest_agent.protocol import (
     Catalogue,
+    DeletionPolicy,
     DesiredDatabase,
     DesiredEngine,
     DesiredUser,
@@ -28,7 +29,8 @@ EMPTY: dict[str, Any] = {"databases": {}, "users": {}, "running": {}, "starts": 
 
 class FakeEngine(Engine):
     """Parameters called `static_…` need a restart; with `crash` set it does not come up; databases
-    called `refused…` cannot be made, and those called `buggy…` hit a bug."""
+    called `refused…` cannot be made, and those called `buggy…` hit a bug; users called `maker…` own
+    things."""
 
     manager: ClassVar[str] = "fake"
 
@@ -173,8 +175,10 @@ class FakeEngine(Engine):
         self.write(users=contents["users"])
         return f"Set the grants of {key}."
 
-    def drop_user(self, name: str, host: str) -> str | None:
+    def drop_user(self, name: str, host: str, policy: DeletionPolicy = "reassign") -> str | None:
         users = self.contents["users"]
+        if policy == "refuse" and name.startswith("maker"):
+            raise EngineError(f"{name} owns things")
         if f"{name}@{host}" in self.contents["databases"].values():
             raise EngineError(f"{name} still owns a database")
         if users.pop(f"{name}@{host}", None) is None:

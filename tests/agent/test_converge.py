@@ -86,8 +86,11 @@ def test_drops_come_last_and_gone_objects_are_done(guest: Guest) -> None:
             users=[user("ada", state="absent"), user("never", state="absent")],
         )
     )
-    assert report["databases"] == [{"id": "app", "generation": 2, "done": True, "message": ""}]
+    assert report["databases"] == [
+        {"id": "app", "generation": 2, "done": True, "message": "Dropped database app."}
+    ]
     assert [outcome["done"] for outcome in report["users"]] == [True, True]
+    assert [outcome["message"] for outcome in report["users"]] == ["Dropped user ada@%.", ""]
     assert report["seen_databases"] == report["seen_users"] == []
 
 
@@ -120,6 +123,19 @@ def test_no_verifier_is_said_or_logged(guest: Guest, caplog: pytest.LogCaptureFi
     assert "s3cret" not in caplog.text
     assert "verifier-of-ada" not in caplog.text
     assert "Set the password of ada@%." in caplog.text
+
+
+def test_a_drop_goes_by_the_users_policy_and_says_what_it_did(guest: Guest) -> None:
+    policies = {"maker": "refuse", "makers": "reassign", "ada": "refuse"}
+    guest.run(directive("a", users=[user(name) for name in policies]))
+    going = [user(name, state="absent", deletion_policy=policy) for name, policy in policies.items()]
+    outcomes = guest.run(directive("b", users=going))["users"]
+    assert [(each["done"], each["message"]) for each in outcomes] == [
+        (False, "maker owns things"),
+        (True, "Dropped user makers@%."),
+        (True, "Dropped user ada@%."),
+    ]
+    assert list(guest.engine.contents["users"]) == ["maker@%"]
 
 
 def test_an_engine_that_does_not_start_says_its_last_words(guest: Guest) -> None:

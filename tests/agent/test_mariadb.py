@@ -667,6 +667,42 @@ def test_dropping_a_user_ends_its_sessions(place: Place) -> None:
             cursor.execute("SELECT 1")
 
 
+DEFINES = """
+CREATE DEFINER=app@`%` VIEW d.v AS SELECT 1
+CREATE DEFINER=app@`%` SQL SECURITY INVOKER VIEW d.invoked AS SELECT 1
+CREATE DEFINER=app@`%` PROCEDURE d.p() SELECT 1
+CREATE DEFINER=app@`%` FUNCTION d.f() RETURNS INT RETURN 1
+CREATE DEFINER=app@`%` TRIGGER d.g BEFORE INSERT ON d.t FOR EACH ROW SET NEW.i = 1
+CREATE DEFINER=app@`%` EVENT d.e ON SCHEDULE EVERY 1 YEAR DO SELECT 1
+"""
+"""What is run as `app`, whoever uses it, but for `invoked`."""
+
+
+def test_what_a_dropped_user_defined_is_named_and_stays(place: Place) -> None:
+    place.engine.ensure_user(wanted_user("app", "p"))
+    place.engine.ensure_database(wanted_database("d"))
+    place.by_hand("CREATE TABLE d.t (i INT)", *DEFINES.strip().splitlines())
+    named = "view d.v, function d.f, procedure d.p, trigger d.g, event d.e"
+    with (
+        closing(place.login("app", "p")) as connection,
+        connection.cursor() as cursor,
+    ):
+        with pytest.raises(EngineError, match=f"app@% is the DEFINER of {named}. Its deletion_policy is"):
+            place.engine.drop_user("app", "%", "refuse")
+        cursor.execute("SELECT 1")  # it goes on as before
+    assert place.engine.drop_user("app", "%") == (
+        f"user app@% dropped; it is still the DEFINER of {named}, which fail when they are used"
+    )
+    with pytest.raises(pymysql.MySQLError, match="definer"):
+        place.by_hand("SELECT * FROM d.v")
+    assert place.by_hand("SELECT * FROM d.invoked") == ((1,),)
+
+
+def test_one_that_defines_nothing_is_dropped_by_any_policy(place: Place) -> None:
+    place.engine.ensure_user(wanted_user("app", "p"))
+    assert place.engine.drop_user("app", "%", "refuse") == "user app@% dropped"
+
+
 def test_the_catalogue_is_what_the_engine_says(place: Place) -> None:
     catalogue = place.engine.catalogue()
     assert catalogue["engine_version"] == place.engine.version()

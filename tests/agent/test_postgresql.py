@@ -754,17 +754,133 @@ def test_what_a_dropped_user_owned_goes_to_the_databases_owner(managed: Managed)
     with managed.connect("leaver", "own") as connection:
         connection.execute("CREATE TABLE t ()")
 
-    assert managed.engine.drop_user("leaver", "%") == "User leaver: dropped"
+    assert managed.engine.drop_user("leaver", "%") == (
+        "User leaver: dropped; what it owned in own is coffret_heir's now;"
+        " what it owned in shop is owner's now"
+    )
     assert managed.engine.drop_user("leaver", "%") is None
     with pytest.raises(psycopg.OperationalError):
         session.execute("SELECT 1")
     owners = "SELECT tableowner FROM pg_tables WHERE tablename = 't'"
     assert managed.by_hand(owners, "shop") == [("owner",)]
-    assert managed.by_hand(owners, "own") == [("coffret_admin",)]
+    assert managed.by_hand(owners, "own") == [("coffret_heir",)]
     assert {each["name"]: each["owner"] for each in managed.engine.databases()} == {
         "shop": "owner",
         "own": None,
     }
+
+
+MAKES = """
+CREATE SCHEMA s;
+CREATE TABLE s.t (id serial PRIMARY KEY, mood int);
+INSERT INTO s.t (mood) VALUES (1);
+CREATE VIEW v AS SELECT id FROM s.t;
+CREATE MATERIALIZED VIEW m AS SELECT id FROM s.t;
+CREATE SEQUENCE q;
+CREATE TYPE mood AS ENUM ('sad', 'ok');
+CREATE DOMAIN d AS int;
+CREATE FUNCTION f(int) RETURNS int LANGUAGE sql SECURITY DEFINER RETURN $1;
+CREATE AGGREGATE a (int) (SFUNC = int4pl, STYPE = int);
+CREATE TEXT SEARCH CONFIGURATION c (PARSER = "default");
+CREATE STATISTICS st ON id, mood FROM s.t;
+SELECT lo_create(4711);
+ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO owner;
+GRANT SELECT ON s.t TO owner WITH GRANT OPTION;
+GRANT USAGE ON SCHEMA s TO owner
+"""
+"""What a user with ALL in a database can make there."""
+
+
+@pytest.fixture
+def leaver(managed: Managed) -> Managed:
+    """The user `leaver` owns what MAKES says in `shop`, which is `owner`'s, and a table in `free`."""
+    for name in ("owner", "leaver"):
+        managed.engine.ensure_user(user(name))
+    managed.owned(["shop"], "owner")
+    managed.owned(["free"], None)
+    managed.engine.ensure_grants(user("leaver", shop=["ALL"], free=["ALL"]))
+    for name in ("shop", "free"):
+        with managed.connect("leaver", name) as connection:
+            connection.execute(MAKES if name == "shop" else "CREATE TABLE t ()")
+    return managed
+
+
+def test_nothing_but_privileges_is_dropped_with_a_user(leaver: Managed) -> None:
+    with leaver.operator("shop") as connection:
+        connection.execute("CREATE TABLE public.other ()")
+        connection.execute("GRANT SELECT ON public.other TO leaver WITH GRANT OPTION")
+        connection.execute("SET ROLE leaver; GRANT SELECT ON public.other TO owner; RESET ROLE")
+    before = described(leaver, "leaver")
+    assert len(before) == 13
+    assert leaver.engine.drop_user("leaver", "%")
+    assert described(leaver, "owner") == before
+    assert leaver.by_hand("SELECT mood FROM s.t", "shop") == [(1,)]
+    assert not leaver.by_hand("SELECT FROM pg_roles WHERE rolname = 'leaver'")
+    with leaver.connect("owner", "shop") as connection:
+        connection.execute("ALTER TABLE s.t ADD COLUMN more int; DROP FUNCTION f; DROP SCHEMA s CASCADE")
+
+
+def described(managed: Managed, owner: str) -> set[tuple[Any, ...]]:
+    """What the role owns in `shop`, in the engine's words."""
+    return set(
+        managed.by_hand(
+            "SELECT pg_describe_object(classid, objid, 0) FROM pg_shdepend JOIN pg_database AS b"
+            " ON b.oid = dbid AND datname = current_database() WHERE deptype = 'o'"
+            f" AND refobjid = '{owner}'::regrole AND classid NOT IN"
+            " ('pg_default_acl'::regclass, 'pg_database'::regclass)",
+            "shop",
+        )
+    )
+
+
+def test_what_becomes_nobodys_is_not_the_superusers(leaver: Managed) -> None:
+    """Else a function, a view or an index that a user has left would be run as the superuser."""
+    for name in ("free", "shop"):
+        leaver.engine.ensure_database(database(name))
+    assert leaver.engine.drop_user("leaver", "%")
+    for name in ("free", "shop"):
+        assert leaver.by_hand(
+            "SELECT count(*) FROM pg_class JOIN pg_namespace AS n ON n.oid = relnamespace"
+            " WHERE relowner = 'coffret_admin'::regrole AND nspname IN ('public', 's')",
+            name,
+        ) == [(0,)]
+    heir = leaver.by_hand("SELECT rolcanlogin, rolsuper FROM pg_roles WHERE rolname = 'coffret_heir'")
+    assert heir == [(False, False)]
+    assert "coffret_heir" not in {each["name"] for each in leaver.engine.users()}
+    with pytest.raises(EngineError, match="reserved"):
+        leaver.engine.ensure_user(user("coffret_heir"))
+
+
+def test_who_owns_something_is_not_dropped_if_that_is_to_be_refused(leaver: Managed) -> None:
+    leaver.by_hand("CREATE DATABASE theirs OWNER leaver")
+    assert seen(leaver, "leaver")["owns"] == ["free", "shop", "theirs"]
+    session = leaver.connect("leaver", "shop")
+    with pytest.raises(EngineError) as refused:
+        leaver.engine.drop_user("leaver", "%", "refuse")
+    said = str(refused.value)
+    assert said.startswith("User leaver owns database theirs; in free: table public.t; in shop: ")
+    for each in (
+        "table s.t",
+        "sequence public.q",
+        "function public.f(integer)",
+        "schema s",
+        "view public.v",
+    ):
+        assert each in said
+    assert "deletion_policy is refuse" in said
+
+    with session:  # it goes on as before
+        session.execute("CREATE TEMPORARY TABLE mine ()")
+        session.execute("DROP OWNED BY leaver CASCADE")
+    leaver.by_hand("DROP TABLE t", "free")
+    with pytest.raises(EngineError, match="leaver owns database theirs\\. "):
+        leaver.engine.drop_user("leaver", "%", "refuse")
+    leaver.by_hand("DROP DATABASE theirs")
+    assert leaver.engine.drop_user("leaver", "%", "refuse") == "User leaver: dropped"
+
+
+def seen(managed: Managed, name: str) -> Any:
+    return next(each for each in managed.engine.users() if each["name"] == name)
 
 
 def test_what_nobody_manages_is_listed_and_left_alone(managed: Managed) -> None:

@@ -30,6 +30,7 @@ class Guest:
         self.secret = ""
         self.directive: dict[str, Any] = {}
         self.sequence = 0
+        self.abilities: list[str] = []
 
     def register(self, token: str | None = None) -> Any:
         token = token or self.control_plane.compute.tokens[self.instance_id]
@@ -44,6 +45,7 @@ class Guest:
         etag = self.directive.get("etag")
         report = {
             "protocol": 1,
+            "abilities": self.abilities,
             "run": "run-1",
             "sequence": self.sequence,
             "agent_version": "0.1.0",
@@ -284,6 +286,87 @@ def test_a_deleted_database_goes_when_the_agent_has_dropped_it(ready: Guest) -> 
     assert ready.sync().status_code == 200, "a directive without the database"
     assert ready.directive["databases"] == []
     assert ready.control_plane.call("GET", DATABASE).status_code == 404
+
+
+REFUSING = {"password": "a-long-password", "deletion_policy": "refuse"}
+WORDS = "User app owns in shop: table public.t."
+
+
+@pytest.fixture
+def refused(ready: Guest) -> Guest:
+    """Whose user `app` is to be dropped, and is not: it owns something."""
+    ready.abilities = ["deletion_policy"]
+    ready.control_plane.call("PUT", USER, REFUSING)
+    ready.converge()
+    assert ready.control_plane.call("DELETE", USER).json["status"]["phase"] == "SHUTDOWN"
+    ready.sync()
+    (wanted,) = ready.directive["users"]
+    assert (wanted["state"], wanted["deletion_policy"]) == ("absent", "refuse")
+    ready.sync(users=ready.outcomes("users", WORDS))
+    return ready
+
+
+def test_a_user_whose_drop_is_refused_says_why(refused: Guest) -> None:
+    status = refused.control_plane.call("GET", f"{USER}?wait_for=ready&timeout=20").json["status"]
+    assert (status["phase"], status["ready"], status["message"]) == ("ERROR", False, WORDS)
+    assert WORDS in events_of(refused, "failure")
+
+
+def test_it_is_dropped_once_it_owns_nothing(refused: Guest) -> None:
+    refused.sync()
+    assert refused.control_plane.call("GET", USER).status_code == 404
+
+
+def test_it_is_dropped_once_its_policy_is_another(refused: Guest) -> None:
+    call = refused.control_plane.call
+    assert call("PATCH", USER, {"password_version": 2}).json["code"] == "conflict"
+    assert call("PATCH", USER, {"deletion_policy": "reassign"}).json["status"]["phase"] == "SHUTDOWN"
+    refused.sync()
+    assert refused.directive["users"][0]["deletion_policy"] == "reassign"
+    words = "User app: dropped; what it owned in shop is owner's now"
+    refused.sync(users=[each | {"done": True, "message": words} for each in refused.outcomes("users")])
+    assert call("GET", USER).status_code == 404
+    assert any(words in said for said in events_of(refused, "deleted"))
+
+
+def test_it_can_be_left_where_it_is(refused: Guest) -> None:
+    assert refused.control_plane.call("PATCH", USER, {"deletion_policy": "abandon"}).status_code == 202
+    refused.sync()
+    assert refused.directive["users"] == []
+    assert refused.control_plane.call("GET", USER).status_code == 404
+
+
+def test_a_put_takes_a_refused_deletion_back(refused: Guest) -> None:
+    again = refused.control_plane.call("PUT", USER, REFUSING)
+    assert (again.status_code, again.json["status"]["phase"]) == (202, "BUILD")
+    refused.sync()
+    assert refused.directive["users"][0]["state"] == "present"
+    refused.sync()
+    assert refused.control_plane.call("GET", USER).json["status"]["phase"] == "ACTIVE"
+
+
+def test_another_delete_has_a_refused_one_tried_at_once(refused: Guest) -> None:
+    etag = refused.directive["etag"]
+    assert refused.control_plane.call("DELETE", USER).json["status"]["phase"] == "SHUTDOWN"
+    assert refused.control_plane.call("DELETE", USER).status_code == 202
+    refused.sync()
+    assert refused.directive["etag"] != etag
+    refused.sync()
+    assert refused.control_plane.call("GET", USER).status_code == 404
+
+
+def test_an_agent_that_would_not_heed_a_refusal_is_not_told_to_drop(ready: Guest) -> None:
+    call = ready.control_plane.call
+    call("PUT", USER, REFUSING)
+    ready.converge()
+    call("DELETE", USER)
+    ready.converge()
+    assert ready.directive["users"] == []
+    status = call("GET", USER).json["status"]
+    assert (status["phase"], "too old" in status["message"]) == ("ERROR", True)
+    ready.abilities = ["deletion_policy"]  # updated
+    ready.converge()
+    assert call("GET", USER).status_code == 404
 
 
 def test_an_outcome_of_an_older_wish_is_not_taken_for_the_new_one(ready: Guest) -> None:

@@ -269,6 +269,6 @@ def test_an_instance_tells_what_happened_to_it(orders: Api) -> None:
     events = orders.get("/events?limit=1000").json["items"]  # type: ignore[index]
     about = [event["kind"] for event in events if event["resource_type"] == "instance"]
     assert [kind for kind in about if kind != "progress"] == ["created", "changed", "deleting", "deleted"]
-    created = next(event for event in events if event["kind"] == "created")
+    created = next(event for event in events if event["kind"] == "created" and event["instance_id"])
     assert created["actor"] == "member"
     assert created["request_id"].startswith("req-")

@@ -198,7 +198,7 @@ def parked(api: Api) -> int:
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch, api: Api) -> Api:
     """Where those who wait look again only when they are told of a change."""
-    monkeypatch.setitem(api.app.extensions, "coffret_changes", Changes(12, look_again=60))
+    monkeypatch.setitem(api.app.extensions, "coffret_changes", Changes(12))
     return api
 
 
@@ -257,7 +257,7 @@ def test_a_waiting_client_learns_that_it_is_gone(told: Api) -> None:
 
 
 def test_past_the_limit_a_client_is_answered_at_once(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(api.app.extensions, "coffret_changes", Changes(1, look_again=0.5))
+    monkeypatch.setitem(api.app.extensions, "coffret_changes", Changes(1))
     api.made("/instances/orders", INSTANCE)
     waiter = Waiter(api, "/instances/orders?wait_for=ready&timeout=15")
     eventually(lambda: parked(api) == 1)

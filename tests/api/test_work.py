@@ -1,10 +1,14 @@
 """Leases, the runner and the sweep, on the noop cloud."""
 
+import itertools
+import os
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from datetime import timedelta
 
+import psutil
 import pytest
 from control_plane_fixtures import ControlPlane, control_plane, eventually, with_guests
 from sqlalchemy import select, update
@@ -15,10 +19,10 @@ from control_plane.clouds import CloudError, CloudRefusal, Server, ServerSpec, V
 from control_plane.clouds.noop.drivers import Volumes
 from control_plane.database import db, now, transaction
 from control_plane.instances.models import Instance
-from control_plane.work import lease
+from control_plane.work import lease, processes, turns
 from control_plane.work.clock import epoch
 from control_plane.work.lease import LeaseLost
-from control_plane.work.runner import LONGEST_BACKOFF, backoff
+from control_plane.work.looking import LONGEST_BACKOFF, backoff
 from control_plane.work.sweep import Sweep, notice_silence, request_due
 
 __all__ = ["control_plane", "with_guests"]
@@ -36,6 +40,11 @@ def write(instance_id: str, **columns: object) -> None:
         session.execute(update(Instance).where(Instance.id == instance_id).values(**columns))
 
 
+def ask(control_plane: ControlPlane, instance_id: str) -> None:
+    with control_plane.app.app_context(), transaction():
+        work.request(instance_id)
+
+
 def test_the_databases_clock_is_the_time(instance_id: str) -> None:
     assert db.session.scalar(select(epoch())) == pytest.approx(time.time(), abs=1)
 
@@ -45,7 +54,18 @@ def test_only_one_has_the_lease(instance_id: str) -> None:
     assert mine is not None
     assert lease.acquire(instance_id) is None
     with mine.fenced() as instance:
-        mine.release(instance, None)
+        mine.release(instance, 0)
+    assert lease.acquire(instance_id) is not None
+
+
+def test_there_is_no_lease_where_nothing_is_due(instance_id: str) -> None:
+    mine = lease.acquire(instance_id)
+    assert mine is not None
+    with mine.fenced() as instance:
+        mine.release(instance, 600)
+    assert lease.acquire(instance_id) is None
+    with transaction():
+        work.request(instance_id)
     assert lease.acquire(instance_id) is not None
 
 
@@ -67,7 +87,7 @@ def test_many_takers_never_hold_the_lease_together(control_plane: ControlPlane, 
                 time.sleep(0.002)
                 holders.pop()
                 with held.fenced() as instance:
-                    held.release(instance, None)
+                    held.release(instance, 0)
 
     takers = [threading.Thread(target=take) for _ in range(4)]
     for taker in takers:
@@ -81,13 +101,100 @@ def test_many_takers_never_hold_the_lease_together(control_plane: ControlPlane, 
 def test_an_expired_lease_is_taken_over_and_its_old_holder_writes_nothing_more(instance_id: str) -> None:
     stalled = lease.acquire(instance_id)
     assert stalled is not None
-    write(instance_id, lease_expires=epoch() - 1)
+    write(instance_id, lease_expires=epoch() - 1, next_reconcile_at=epoch() - 1)
     successor = lease.acquire(instance_id)
     assert successor is not None
     with pytest.raises(LeaseLost), stalled.fenced() as instance:
         instance.cloud_message = "from the past"
     with successor.fenced() as instance:
         assert instance.cloud_message == ""
+
+
+def test_the_lease_of_a_process_that_was_killed_is_void(
+    control_plane: ControlPlane, instance_id: str
+) -> None:
+    """Or of a thread that broke off in this process; that of one at work is not."""
+    mine = lease.acquire(instance_id)
+    assert mine is not None
+    assert lease.void_ended() == 0
+    with subprocess.Popen(["sleep", "60"]) as other:
+        write(instance_id, lease_holder=processes.name(other.pid))
+        assert lease.void_ended() == 0, "it may be at work"
+        other.kill()
+        eventually(lambda: psutil.Process(other.pid).status() == psutil.STATUS_ZOMBIE)
+        assert lease.void_ended() == 1
+    with pytest.raises(LeaseLost), mine.fenced():
+        pass
+    second = lease.acquire(instance_id)
+    assert second is not None
+    second.let_go()
+    assert lease.void_ended() == 1
+    assert lease.acquire(instance_id) is not None, "it is due at once"
+
+
+def test_nothing_is_known_of_processes_elsewhere(instance_id: str) -> None:
+    assert lease.acquire(instance_id) is not None
+    write(instance_id, lease_holder="8c9b…/4026531836/1/2")
+    assert lease.void_ended() == 0
+    write(instance_id, lease_holder=None)
+    assert lease.void_ended() == 0, "the previous version said nothing"
+
+
+def test_a_pid_that_is_anothers_now_says_nothing_of_its_first_owner(instance_id: str) -> None:
+    assert lease.acquire(instance_id) is not None
+    write(instance_id, lease_holder=f"{processes.machine()}/{os.getpid()}/1")
+    assert lease.void_ended() == 1
+
+
+def test_a_request_takes_over_from_a_killed_process(control_plane: ControlPlane) -> None:
+    instance_id = control_plane.put_instance()
+    with control_plane.app.app_context():
+        assert lease.acquire(instance_id) is not None
+        write(instance_id, lease_holder=f"{processes.machine()}/{os.getpid()}/1")
+    began = time.monotonic()
+    control_plane.runner.start()
+    ask(control_plane, instance_id)
+    eventually(lambda: control_plane.instance()["status"]["ready"])
+    assert time.monotonic() - began < lease.TTL / 4
+
+
+def test_one_process_has_the_turn(control_plane: ControlPlane) -> None:
+    with control_plane.app.app_context():
+        assert turns.claim("test", 0.5) == 0.5, "the first is after a while"
+        eventually(lambda: turns.claim("test", 60) == 0)
+        assert 50 < turns.claim("test", 60) <= 60
+        turns.forgo("test")
+        assert turns.claim("test", 60) == 0
+
+
+def test_however_many_sweep_at_once_one_has_the_turn(control_plane: ControlPlane) -> None:
+    had: list[float] = []
+    until = time.monotonic() + 2
+
+    def sweep() -> None:
+        while time.monotonic() < until:
+            with control_plane.app.app_context():
+                if turns.claim("test", 0.25) == 0:
+                    had.append(time.monotonic())
+
+    sweepers = [threading.Thread(target=sweep) for _ in range(4)]
+    for sweeper in sweepers:
+        sweeper.start()
+    for sweeper in sweepers:
+        sweeper.join()
+    assert len(had) > 2
+    assert all(later - sooner > 0.2 for sooner, later in itertools.pairwise(sorted(had)))
+
+
+def test_a_storm_of_requests_is_one_run(control_plane: ControlPlane) -> None:
+    instance_id = control_plane.put_instance()
+    for _ in range(50):
+        ask(control_plane, instance_id)
+    control_plane.runner.start()
+    eventually(lambda: control_plane.instance()["status"]["ready"])
+    with control_plane.app.app_context():
+        eventually(lambda: (control_plane.row(instance_id).next_reconcile_at or 0) > time.time() + 60)
+    assert control_plane.books.calls["compute.ensure"] <= 2, "one, and one to tell that it is ready"
 
 
 def test_a_fenced_write_renews_the_lease(instance_id: str) -> None:
@@ -216,7 +323,7 @@ def test_a_volume_is_known_from_when_it_is_ready(
     instance_id = control_plane.put_instance()
     control_plane.runner.start()
     eventually(lambda: control_plane.instance()["status"]["ready"], 15)
-    control_plane.runner.request(instance_id)
+    ask(control_plane, instance_id)
     eventually(lambda: len(known_to_the_driver) > 4)
     assert known_to_the_driver[:4] == [None] * 4
     assert set(known_to_the_driver[4:]) == {f"volume-{instance_id}"}
@@ -228,8 +335,9 @@ def test_a_refusal_is_an_error_until_something_else_is_wanted(control_plane: Con
     control_plane.runner.start()
     eventually(lambda: control_plane.instance()["status"]["phase"] == "ERROR")
     assert "take db.tiny" in control_plane.instance()["status"]["message"]
-    control_plane.runner.request(instance_id)
-    time.sleep(0.3)
+    ask(control_plane, instance_id)
+    with control_plane.app.app_context():
+        eventually(lambda: control_plane.row(instance_id).next_reconcile_at is None)
     assert control_plane.books.calls["volumes.ensure"] == 1, "the cloud is not asked again"
     control_plane.put_instance(flavor="db.tiny")
     eventually(lambda: control_plane.instance()["status"]["ready"])
@@ -306,6 +414,9 @@ def test_the_sweep_finds_what_a_dead_process_was_asked_for(
     found = Requests()
     assert request_due(found) == 1
     assert found == [instance_id]
+    assert request_due(found) == 0, "it was handed over already"
+    write(instance_id, handed_over_at=epoch() - 60)
+    assert request_due(found) == 1, "what was handed over was lost"
     assert lease.acquire(instance_id) is not None
     assert request_due(found) == 0, "someone is at work on it"
     write(instance_id, lease_expires=epoch() - 1, next_reconcile_at=epoch() - 1)

@@ -144,10 +144,11 @@ def test_the_rest_example_makes_the_same_with_curl(checkout: Checkout) -> None:
     assert "is gone" in checkout.with_env("examples/rest/orders.sh delete")
 
 
-def test_the_module_for_applications_passes_its_own_tests(checkout: Checkout) -> None:
+@pytest.mark.parametrize("module", ["app-database", "shared-server"])
+def test_a_module_passes_its_own_tests(checkout: Checkout, module: str) -> None:
     checkout.make("quickstart")
-    checkout.with_env("terraform -chdir=examples/modules/app-database init -no-color")
-    said = checkout.with_env("terraform -chdir=examples/modules/app-database test -no-color")
+    checkout.with_env(f"terraform -chdir=examples/modules/{module} init -no-color")
+    said = checkout.with_env(f"terraform -chdir=examples/modules/{module} test -no-color")
     assert "3 passed, 0 failed." in said
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hcl import Terraform
 
 from bench.service import Service, serving
 
@@ -23,3 +24,8 @@ def document() -> Any:
 def control_plane() -> Iterator[Service]:
     with serving("noop") as service:
         yield service
+
+
+@pytest.fixture(scope="session")
+def cli(terraform: str, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Terraform:
+    return Terraform(terraform, environment, tmp_path_factory.mktemp("cli"))

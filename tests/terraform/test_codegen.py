@@ -66,6 +66,13 @@ def test_a_resource_without_a_key_is_an_error(document: Any) -> None:
         files(changed)
 
 
+def test_an_action_that_nothing_is_said_of_is_an_error(document: Any) -> None:
+    changed = copy.deepcopy(document)
+    changed["components"]["schemas"]["ActionRequest"]["properties"]["type"]["enum"].append("polish")
+    with pytest.raises(Unmapped, match="says what each type of action does"):
+        files(changed)
+
+
 def test_a_field_that_a_resource_has_twice_is_an_error(document: Any) -> None:
     changed = copy.deepcopy(document)
     changed["components"]["schemas"]["Database"]["properties"]["phase"] = {
@@ -81,7 +88,7 @@ def test_a_new_field_appears_everywhere(document: Any) -> None:
     changed["components"]["schemas"]["Database"]["properties"]["novelty"] = {
         "type": "string",
         "default": "plain",
-        "enum": ["plain", "odd"],
+        "enum": ["plain", "odd", None],
         "x-immutable": True,
         "description": "How new it is.",
     }

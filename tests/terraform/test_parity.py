@@ -90,15 +90,27 @@ def test_a_data_source_shows_all_that_can_be_read(kind: str, document: Any, prov
     assert needed == parents | {"name"}
 
 
+def test_what_an_instance_can_be_told_to_do_is_an_action(document: Any, provider: Any) -> None:
+    if "action_schemas" not in provider:
+        pytest.skip("Terraform tells of actions since 1.14; make setup-dev puts one into .venv/bin")
+    kinds = document["components"]["schemas"]["ActionRequest"]["properties"]["type"]["x-enumDescriptions"]
+    assert set(provider["action_schemas"]) == {f"coffret_instance_{kind}" for kind in kinds}
+    for kind, description in kinds.items():
+        block = provider["action_schemas"][f"coffret_instance_{kind}"]["block"]
+        assert block["description"] == description
+        assert block["attributes"]["instance"]["required"]
+
+
 def test_a_page_of_docs_tells_of_everything(provider: Any) -> None:
     docs = Path(__file__).parents[2] / "terraform-provider" / "docs"
     folders = {
         "resources": "resource_schemas",
         "data-sources": "data_source_schemas",
         "list-resources": "list_resource_schemas",
+        "actions": "action_schemas",
     }
     if "list_resource_schemas" not in provider:  # Terraform before 1.14
-        del folders["list-resources"]
+        del folders["list-resources"], folders["actions"]
     for folder, kinds in folders.items():
         pages = {f"coffret_{page.stem}": page.read_text() for page in (docs / folder).glob("*.md")}
         assert set(pages) == set(provider[kinds])

@@ -11,10 +11,20 @@ from typing import Any
 from guest_agent.engines.base import EngineError
 from guest_agent.engines.mariadb import grants
 from guest_agent.engines.mariadb.session import Session, administrator
-from guest_agent.protocol import DesiredUser, SeenUser
+from guest_agent.protocol import DeletionPolicy, DesiredUser, SeenUser
 
 _LONGEST = 80  # characters of a user name
 _VERIFIER = re.compile(r"[A-Za-z0-9+/]{43}")
+_NAMED = 20
+"""Objects that are named; of more only the number is said."""
+_DEFINED = """
+SELECT 'view' AS kind, TABLE_SCHEMA AS place, TABLE_NAME AS name FROM information_schema.VIEWS
+    WHERE DEFINER = %s AND SECURITY_TYPE = 'DEFINER'
+UNION ALL SELECT ROUTINE_TYPE, ROUTINE_SCHEMA, ROUTINE_NAME FROM information_schema.ROUTINES
+    WHERE DEFINER = %s AND SECURITY_TYPE = 'DEFINER'
+UNION ALL SELECT 'trigger', TRIGGER_SCHEMA, TRIGGER_NAME FROM information_schema.TRIGGERS WHERE DEFINER = %s
+UNION ALL SELECT 'event', EVENT_SCHEMA, EVENT_NAME FROM information_schema.EVENTS WHERE DEFINER = %s
+"""
 # In mysql.global_priv beside how one comes in: what GRANT and the engine keep there themselves.
 _NOT_OURS = {"access", "version_id", "password_last_changed", "default_role"}
 
@@ -64,15 +74,31 @@ def ensure_grants(server: Session, user: DesiredUser) -> str | None:
     return f"user {name}@{host}: {', '.join(done)}" if done else None
 
 
-def drop(server: Session, name: str, host: str) -> str | None:
+def drop(server: Session, name: str, host: str, policy: DeletionPolicy) -> str | None:
     if _definition(server, _checked(name), host) is None:
         return None
+    defined = _defined_by(server, name, host)
+    if defined and policy == "refuse":
+        raise EngineError(
+            f"User {name}@{host} is the DEFINER of {defined}. Its deletion_policy is refuse: define these"
+            " anew as another user, drop them, or change the policy to reassign. That leaves them as they"
+            " are, and they fail when they are used."
+        )
     server.run("DROP USER IF EXISTS %s@%s", name, host)
     if not any(other == name for other, _, _ in _accounts(server)):  # else whose they are is unsure
         for row in server.rows("SELECT ID FROM information_schema.PROCESSLIST WHERE USER = %s", name):
             with contextlib.suppress(EngineError):  # it may end by itself meanwhile
                 server.run("KILL CONNECTION %s", row["ID"])
-    return f"user {name}@{host} dropped"
+    left = f"; it is still the DEFINER of {defined}, which fail when they are used" if defined else ""
+    return f"user {name}@{host} dropped{left}"
+
+
+def _defined_by(server: Session, name: str, host: str) -> str:
+    """In words what is run as this account, whoever uses it."""
+    rows = server.rows(_DEFINED, *4 * [f"{name}@{host}"])
+    names = [f"{row['kind'].lower()} {row['place']}.{row['name']}" for row in rows]
+    more = [f"and {len(names) - _NAMED} more"] if len(names) > _NAMED else []
+    return ", ".join([*names[:_NAMED], *more])
 
 
 def _checked(name: str) -> str:

@@ -17,6 +17,7 @@ from guest_agent.engines.mariadb.session import Session, administrator, meaning,
 from guest_agent.files import own_folder
 from guest_agent.protocol import (
     Catalogue,
+    DeletionPolicy,
     DesiredDatabase,
     DesiredEngine,
     DesiredUser,
@@ -203,14 +204,14 @@ class MariaDB(Engine):
         with self._session() as server:
             return accounts.ensure_grants(server, user)
 
-    def drop_user(self, name: str, host: str) -> str | None:
+    def drop_user(self, name: str, host: str, policy: DeletionPolicy = "reassign") -> str | None:
         """Drop the account and end its sessions.
 
-        Views, routines, triggers and events that it defined stay, and fail when they are used, as
-        MariaDB cannot give them to another; tables have no owner.
+        Views, routines, triggers and events that have it as DEFINER stay, and fail when they are used, as
+        MariaDB cannot give them to another; the sentence names them. Tables have no owner.
         """
         with self._session() as server:
-            return accounts.drop(server, name, host)
+            return accounts.drop(server, name, host, policy)
 
     def _session(self) -> AbstractContextManager[Session]:
         return session(self._places.socket)

@@ -18,6 +18,7 @@ from guest_agent.engines.postgresql.server import Server
 from guest_agent.files import own_folder
 from guest_agent.protocol import (
     Catalogue,
+    DeletionPolicy,
     DesiredDatabase,
     DesiredEngine,
     DesiredUser,
@@ -182,8 +183,8 @@ class PostgreSQL(Engine):
 
         return privileges.ensure(self._admin, user)
 
-    def drop_user(self, name: str, host: str) -> str | None:
-        """Drop the role; what it owns goes to its database's owner, or to coffret_admin."""
+    def drop_user(self, name: str, host: str, policy: DeletionPolicy = "reassign") -> str | None:
+        """Drop the role; what it owns goes to its database's owner, or to coffret_heir."""
         from guest_agent.engines.postgresql import users
 
-        return users.drop(self._admin, name)
+        return users.drop(self._admin, name, policy)

@@ -150,3 +150,9 @@ def check_name(kind: str, name: str) -> None:
         raise EngineError(f"A {kind}'s name must have 1 to 63 bytes and no NUL")
     if size > 63:
         raise EngineError(f'The name of {kind} "{name}" has {size} bytes; PostgreSQL keeps 63')
+
+
+def name_of(connection: Connection, role: int) -> str:
+    """The role's name as this database reads it: names are bytes, its encoding may be another."""
+    row = connection.execute("SELECT pg_get_userbyid(%s::oid)", [role]).fetchone()
+    return str(row and row[0])

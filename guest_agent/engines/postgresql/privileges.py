@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 from psycopg import sql
 
 from guest_agent.engines.base import EngineError
-from guest_agent.engines.postgresql import grants, users
-from guest_agent.engines.postgresql.admin import Admin, Connection
+from guest_agent.engines.postgresql import belongings, grants, users
+from guest_agent.engines.postgresql.admin import Admin, Connection, name_of
 from guest_agent.engines.postgresql.names import ADMIN, OWN_DATABASES
 from guest_agent.protocol import DesiredUser, SeenUser
 
@@ -133,6 +133,7 @@ def seen(admin: Admin) -> list[SeenUser]:
     with admin.session() as connection:
         names = users.names(connection)
         roles = dict(connection.execute("SELECT oid, rolname FROM pg_roles").fetchall())
+        owned = belongings.owners(connection)
         databases = connection.execute(
             "SELECT datname, datdba FROM pg_database WHERE datallowconn AND datconnlimit <> -2"
         ).fetchall()
@@ -148,7 +149,11 @@ def seen(admin: Admin) -> list[SeenUser]:
         for grantee, of_kind in kinds.items():
             name = roles.get(grantee, "")
             held[name][database] = grants.from_objects(of_kind, owner == grantee)
-    return [SeenUser(name=name, host="%", grants=grants.as_grants(held.get(name, {}))) for name in names]
+    owns = {roles.get(role): databases for role, databases in owned.items()}
+    return [
+        SeenUser(name=name, host="%", grants=grants.as_grants(held.get(name, {})), owns=owns.get(name, []))
+        for name in names
+    ]
 
 
 def ensure(admin: Admin, user: DesiredUser) -> str | None:
@@ -181,7 +186,7 @@ def _put_right(connection: Connection, role: int, privileges: frozenset[str]) ->
     deviating = [_Object(*row) for row in connection.execute(_DEVIATING, parameters).fetchall()]
     if not deviating:
         return []
-    name = users.name_of(connection, role)
+    name = name_of(connection, role)
     done: list[str] = []
     to_grant: dict[tuple[str, tuple[str, ...]], list[_Object]] = defaultdict(list)
     for each in deviating:

@@ -5,9 +5,10 @@ import re
 from psycopg import sql
 
 from guest_agent.engines.base import EngineError
+from guest_agent.engines.postgresql import belongings
 from guest_agent.engines.postgresql.admin import Admin, Connection, check_name
-from guest_agent.engines.postgresql.names import ADMIN, ADMIN_DATABASE
-from guest_agent.protocol import DesiredUser
+from guest_agent.engines.postgresql.names import ADMIN, HEIR
+from guest_agent.protocol import DeletionPolicy, DesiredUser
 
 _VERIFIER = re.compile(r"SCRAM-SHA-256\$[0-9]{1,9}:[A-Za-z0-9+/=]+\$[A-Za-z0-9+/=]+:[A-Za-z0-9+/=]+")
 """https://www.postgresql.org/docs/current/catalog-pg-authid.html. Anything else would be taken for
@@ -33,12 +34,6 @@ def names(connection: Connection) -> list[str]:
         [ADMIN],
     ).fetchall()
     return [row[0] for row in rows]
-
-
-def name_of(connection: Connection, role: int) -> str:
-    """The role's name as this database reads it: names are bytes, its encoding may be another."""
-    row = connection.execute("SELECT pg_get_userbyid(%s::oid)", [role]).fetchone()
-    return str(row and row[0])
 
 
 def ensure(admin: Admin, user: DesiredUser) -> str | None:
@@ -85,7 +80,7 @@ def _leave_roles(connection: Connection, name: str) -> list[str]:
     return [f"taken out of role {shown}" for shown, _, _ in rows]
 
 
-def drop(admin: Admin, name: str) -> str | None:
+def drop(admin: Admin, name: str, policy: DeletionPolicy) -> str | None:
     """End the user's sessions, give what it owns to the owner of its database, drop the role."""
     _check(name)
     with admin.session() as connection:
@@ -93,40 +88,23 @@ def drop(admin: Admin, name: str) -> str | None:
         if row is None:
             return None
         role = row[0]
+        if policy == "refuse" and (owned := belongings.described(admin, role)):
+            raise EngineError(
+                f"User {name} owns {'; '.join(owned)}. Its deletion_policy is refuse: give this to others,"
+                " drop it, or change the policy to reassign."
+            )
         identifier = sql.Identifier(name)
         connection.execute(sql.SQL("ALTER ROLE {} NOLOGIN").format(identifier))
         connection.execute(
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usesysid = %s",
             [role],
         )
-        owned = connection.execute("SELECT datname FROM pg_database WHERE datdba = %s", [role]).fetchall()
-        for (database,) in owned:
-            connection.execute(
-                sql.SQL("ALTER DATABASE {} OWNER TO {}").format(
-                    sql.Identifier(database), sql.Identifier(ADMIN)
-                )
-            )
-        concerned = connection.execute(
-            "SELECT datname, datdba FROM pg_database"
-            " WHERE datallowconn AND (datname = %s OR oid IN (SELECT dbid FROM pg_shdepend"
-            "   WHERE refclassid = 'pg_authid'::regclass AND refobjid = %s))",
-            [ADMIN_DATABASE, role],
-        ).fetchall()
-        for database, owner in concerned:
-            _leave_database(admin, database, role, owner)
+        left = belongings.hand_over(admin, role)
         connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(identifier))
-    return f"User {name}: dropped"
-
-
-def _leave_database(admin: Admin, database: str, role: int, heir: int) -> None:
-    """Hand over what the user owns there and take its privileges away."""
-    with admin.session(database) as connection, connection.transaction():
-        leaver, owner = (sql.Identifier(name_of(connection, each)) for each in (role, heir))
-        connection.execute(sql.SQL("REASSIGN OWNED BY {} TO {}").format(leaver, owner))
-        connection.execute(sql.SQL("DROP OWNED BY {} CASCADE").format(leaver))
+    return "; ".join([f"User {name}: dropped", *left])
 
 
 def _check(name: str) -> None:
     check_name("user", name)
-    if name == ADMIN or name.startswith("pg_") or name in ("public", "none"):
+    if name in (ADMIN, HEIR) or name.startswith("pg_") or name in ("public", "none"):
         raise EngineError(f'"{name}" is a reserved user name; choose another')

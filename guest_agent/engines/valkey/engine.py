@@ -20,6 +20,7 @@ from guest_agent.engines.valkey.session import ADMIN, Session, session, spoken, 
 from guest_agent.files import own_folder, update
 from guest_agent.protocol import (
     Catalogue,
+    DeletionPolicy,
     DesiredDatabase,
     DesiredEngine,
     DesiredUser,
@@ -224,7 +225,7 @@ class Valkey(Engine):
             return None
         return f"user {name} created" if before is None else f"user {name}: {what} put right"
 
-    def drop_user(self, name: str, host: str) -> str | None:
+    def drop_user(self, name: str, host: str, policy: DeletionPolicy = "reassign") -> str | None:
         """Drop the user and close its sessions. Keys belong to nobody and stay."""
         if name in _RESERVED:
             raise EngineError(f"user {name} is the engine's own")

@@ -21,7 +21,7 @@ const adopting = "provider \"coffret\" {\n adopt = true\n}\n"
 func existing(t *testing.T, path string, body client.Object) client.Object {
 	t.Helper()
 	made, err := api(t).Create(context.Background(), path, body)
-	if err == nil && made["status"] != nil {
+	if status, _ := made["status"].(client.Object); err == nil && status["ready"] != nil {
 		made, err = api(t).Get(context.Background(), path+"?wait_for=ready&timeout=25")
 	}
 	if err != nil {

@@ -109,6 +109,12 @@ func (c *Client) Adopt(ctx context.Context, path string, body Object) (Object, e
 	return c.do(ctx, http.MethodPut, path, body, nil)
 }
 
+// Act makes something happen once and returns it as an action. The key is one for each thing that is to happen:
+// however often a request has to be sent, it is carried out once.
+func (c *Client) Act(ctx context.Context, path string, body Object, key string) (Object, error) {
+	return c.do(ctx, http.MethodPost, path, body, http.Header{"Idempotency-Key": {key}})
+}
+
 // Delete starts deleting a resource. It returns nil when there is none any more.
 func (c *Client) Delete(ctx context.Context, path string) (Object, error) {
 	answer, err := c.do(ctx, http.MethodDelete, path, nil, nil)
@@ -167,7 +173,7 @@ func nextPage(page Object) string {
 }
 
 // do sends a request, again while the answer says that a later attempt may do. All methods here are
-// idempotent, so that a request whose answer was lost may be repeated.
+// idempotent, POST by its key, so that a request whose answer was lost may be repeated.
 func (c *Client) do(
 	ctx context.Context, method, path string, body Object, header http.Header,
 ) (Object, error) {

@@ -85,7 +85,7 @@ func TestWhatIsReplacedMustBeThere(t *testing.T) {
 
 func TestWhatMayPassIsTriedAgain(t *testing.T) {
 	for what, first := range map[string]http.HandlerFunc{
-		"too many requests":   says(429, problemBody("too_many_requests")),
+		"too many requests":   says(429, problemBody("rate_limited")),
 		"bad gateway":         says(502, "<html>"),
 		"service unavailable": says(503, ""),
 		"a lost connection":   hangUp,
@@ -125,13 +125,15 @@ func TestWhatWillNotPassIsSaidAtOnce(t *testing.T) {
 }
 
 func TestRetryAfterIsWaitedFor(t *testing.T) {
-	c, _ := answers(t, says(503, problemBody("busy"), "Retry-After", "0.6"), says(200, `{}`))
-	start := time.Now()
-	if _, err := c.Get(context.Background(), "/v1/x"); err != nil {
-		t.Fatal(err)
-	}
-	if waited := time.Since(start); waited < 600*time.Millisecond {
-		t.Fatalf("waited only %s", waited)
+	for status, code := range map[int]string{429: "rate_limited", 503: "busy"} {
+		c, _ := answers(t, says(status, problemBody(code), "Retry-After", "0.6"), says(200, `{}`))
+		start := time.Now()
+		if _, err := c.Get(context.Background(), "/v1/x"); err != nil {
+			t.Fatal(err)
+		}
+		if waited := time.Since(start); waited < 600*time.Millisecond {
+			t.Fatalf("after %d it waited only %s", status, waited)
+		}
 	}
 }
 

@@ -427,3 +427,56 @@ func TestAPlanDoesNotWaitForANameThatIsBeingDeleted(t *testing.T) {
 	}
 	isText(t, state["id"], "the-id")
 }
+
+// destroy applies the deletion of what has a state, within a time; it returns what was said.
+func (s server) destroy(state map[string]tftypes.Value, timeout string) string {
+	s.t.Helper()
+	limits := s.kind.AttributeTypes["timeouts"]
+	state["timeouts"] = tftypes.NewValue(limits, map[string]tftypes.Value{
+		"create": tftypes.NewValue(tftypes.String, nil), "update": tftypes.NewValue(tftypes.String, nil),
+		"delete": tftypes.NewValue(tftypes.String, timeout),
+	})
+	nothing := s.dynamic(tftypes.NewValue(s.kind, nil))
+	applied, err := s.ApplyResourceChange(context.Background(), &tfprotov6.ApplyResourceChangeRequest{
+		TypeName: "coffret_instance", PriorState: s.dynamic(tftypes.NewValue(s.kind, state)),
+		PlannedState: nothing, Config: nothing,
+	})
+	check(s.t, err)
+	errors := said(applied.Diagnostics, tfprotov6.DiagnosticSeverityError)
+	if gone := s.open(applied.NewState) == nil; gone != (errors == "") {
+		s.t.Errorf("it said %q, and whether it is gone is %t", errors, gone)
+	}
+	return errors
+}
+
+func TestADeleteWaitsUntilNothingUsesItAndItIsGone(t *testing.T) {
+	used := func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Retry-After", "0.01")
+		problem(409, "in_use")(w, r)
+	}
+	for what, scene := range map[string]struct {
+		answers http.HandlerFunc
+		timeout string
+		says    []string
+	}{
+		"used for a while": {then(used, used, sends(202, instanceIn("SHUTDOWN", "")),
+			sends(200, instanceIn("SHUTDOWN", "")), problem(404, "not_found")), "1m", nil},
+		"used for long": {used, "500ms", []string{"Cannot delete the instance", "A sentence.", "409 in_use",
+			"still so at the end of timeouts.delete", "create_before_destroy"}},
+		"refused": {then(sends(202, instanceIn("SHUTDOWN", "")), sends(200, instanceIn("ERROR", "It owns table t."))),
+			"1m", []string{"Cannot delete the instance", "It is not deleted. It owns table t."}},
+		"never gone": {sends(202, instanceIn("SHUTDOWN", "The volume is busy.")), "500ms",
+			[]string{"still being deleted at the end of timeouts.delete", "The volume is busy."}},
+	} {
+		t.Run(what, func(t *testing.T) {
+			c := &controlPlane{put: sends(200, instanceIn("ACTIVE", "")), get: scene.answers}
+			s := serve(t, c)
+			state, _ := s.create("1m")
+			errors := s.destroy(state, scene.timeout)
+			has(t, errors, scene.says...)
+			if strings.Contains(errors, "context deadline") {
+				t.Errorf("it said %q", errors)
+			}
+		})
+	}
+}

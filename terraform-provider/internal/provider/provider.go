@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/hashicorp/terraform-plugin-framework-validators/stringvalidator"
+	"github.com/hashicorp/terraform-plugin-framework/action"
 	"github.com/hashicorp/terraform-plugin-framework/datasource"
 	"github.com/hashicorp/terraform-plugin-framework/diag"
 	"github.com/hashicorp/terraform-plugin-framework/function"
@@ -33,6 +34,7 @@ type coffret struct{ version string }
 
 var (
 	_ provider.ProviderWithValidateConfig = &coffret{}
+	_ provider.ProviderWithActions        = &coffret{}
 	_ provider.ProviderWithFunctions      = &coffret{}
 	_ provider.ProviderWithListResources  = &coffret{}
 )
@@ -148,8 +150,7 @@ func (p *coffret) Configure(
 		made := client.Unusable(fmt.Errorf("the provider block has values that are known only after apply: %s."+
 			" Resources that exist already cannot be read until then; apply what the values come from first (by"+
 			" -target), or set them to what is known at plan time", strings.Join(unknown, ", ")))
-		settings := runtime.NewSettings(made, block)
-		resp.ResourceData, resp.ListResourceData, resp.DataSourceData = settings, settings, made
+		hand(resp, made, block)
 		return
 	}
 	agent := fmt.Sprintf("terraform-provider-coffret/%s terraform/%s", p.version, req.TerraformVersion)
@@ -158,8 +159,14 @@ func (p *coffret) Configure(
 		report(&resp.Diagnostics, err)
 		return
 	}
+	hand(resp, made, block)
+}
+
+// hand gives what is offered its client and its settings.
+func hand(resp *provider.ConfigureResponse, made *client.Client, block map[string]tftypes.Value) {
 	settings := runtime.NewSettings(made, block)
-	resp.ResourceData, resp.ListResourceData, resp.DataSourceData = settings, settings, made
+	resp.ResourceData, resp.ListResourceData, resp.ActionData = settings, settings, settings
+	resp.DataSourceData = made
 }
 
 // read returns the arguments that are set, and the names of those whose values are not known yet.
@@ -208,5 +215,7 @@ func (p *coffret) ListResources(context.Context) []func() list.ListResource {
 	}
 	return lists
 }
+
+func (p *coffret) Actions(context.Context) []func() action.Action { return actions }
 
 func (p *coffret) Functions(context.Context) []func() function.Function { return functions.All() }

@@ -3,6 +3,7 @@
 package provider
 
 import (
+	"github.com/hashicorp/terraform-plugin-framework/action"
 	"github.com/hashicorp/terraform-plugin-framework/datasource"
 	"github.com/hashicorp/terraform-plugin-framework/resource"
 
@@ -24,6 +25,11 @@ var resources = []func() resource.Resource{
 	instance.NewResource,
 	database.NewResource,
 	user.NewResource,
+}
+
+var actions = []func() action.Action{
+	instance.NewRestart,
+	instance.NewRebuild,
 }
 
 var dataSources = []func() datasource.DataSource{

@@ -67,7 +67,7 @@ func (r *Resource) report(diags *diag.Diagnostics, doing string, err error) {
 	}
 	problem := client.AsProblem(err)
 	if doing == "delete" && problem != nil && problem.Code == "in_use" {
-		diags.AddError(summary, sentence(err)+"\n\nIf this very apply is to end the use, Terraform deletes first"+
+		diags.AddError(summary, sentence(problem)+"\n\nIt was still so at the end of timeouts.delete. If this very apply is to end the use, Terraform deletes first"+
 			" and changes later. Let it do so the other way round: give the "+r.facts.title()+
 			" `lifecycle { create_before_destroy = true }`, apply, and only then remove it.")
 		return

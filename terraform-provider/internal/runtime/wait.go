@@ -40,9 +40,10 @@ func (f *failed) Error() string {
 	return text
 }
 
-// waitUntilReady returns the newest document with the error, when there is one.
+// waitUntilReady returns the newest document with the error, when there is one. Each one that it has seen is
+// told to those who listen.
 func (r *Resource) waitUntilReady(
-	ctx context.Context, attributes values, document client.Object,
+	ctx context.Context, attributes values, document client.Object, listeners ...func(client.Object),
 ) (client.Object, error) {
 	pause := pauses()
 	for {
@@ -59,6 +60,9 @@ func (r *Resource) waitUntilReady(
 		switch {
 		case err == nil:
 			document = newer
+			for _, tell := range listeners {
+				tell(document)
+			}
 		case ctx.Err() != nil:
 			return document, ctx.Err()
 		case !client.IsPassing(err): // a control plane that is being restarted is waited for
@@ -67,10 +71,13 @@ func (r *Resource) waitUntilReady(
 	}
 }
 
-// waitUntilGone polls until the path is a 404.
+// waitUntilGone polls until the path is a 404, or an ERROR says that waiting is of no use.
 func (r *Resource) waitUntilGone(ctx context.Context, path string, document client.Object) error {
 	pause := pauses()
 	for pause(ctx) {
+		if dig(document, []string{"status", "phase"}) == "ERROR" {
+			return fmt.Errorf("it is not deleted. %s", messageOf(document))
+		}
 		newer, err := r.settings.client.Get(ctx, path+parked)
 		if client.IsNotFound(err) {
 			return nil

@@ -22,34 +22,36 @@ import (
 	"github.com/coffret/terraform-provider-coffret/internal/runtime"
 )
 
+var facts = runtime.Facts{
+	Type: "configuration_group",
+	Path: "/v1/configuration-groups/{name}",
+	Key:  "name",
+	Fixed: [][]string{
+		{"datastore"},
+		{"version"},
+	},
+	Restarts: true,
+	Timeout:  2 * time.Minute,
+	Filters: []runtime.Filter{
+		{Name: "name", Description: "Only the one of this name."},
+		{Name: "datastore", Description: "Only those of this datastore."},
+	},
+	Fields: []runtime.Field{
+		{Attr: "id", JSON: []string{"id"}, Stable: true},
+		{Attr: "generation", JSON: []string{"generation"}},
+		{Attr: "created_at", JSON: []string{"created_at"}, Stable: true},
+		{Attr: "name", JSON: []string{"name"}, Sent: true},
+		{Attr: "datastore", JSON: []string{"datastore"}, Sent: true},
+		{Attr: "version", JSON: []string{"version"}, Sent: true},
+		{Attr: "description", JSON: []string{"description"}, Sent: true},
+		{Attr: "parameters", JSON: []string{"parameters"}, Sent: true},
+		{Attr: "datastore_version", JSON: []string{"status", "datastore_version"}, Stable: true},
+	},
+}
+
 // NewResource returns the resource coffret_configuration_group.
 func NewResource() resource.Resource {
-	return runtime.NewResource(runtime.Facts{
-		Type: "configuration_group",
-		Path: "/v1/configuration-groups/{name}",
-		Key:  "name",
-		Fixed: [][]string{
-			{"datastore"},
-			{"version"},
-		},
-		Restarts: true,
-		Timeout:  2 * time.Minute,
-		Filters: []runtime.Filter{
-			{Name: "name", Description: "Only the one of this name."},
-			{Name: "datastore", Description: "Only those of this datastore."},
-		},
-		Fields: []runtime.Field{
-			{Attr: "id", JSON: []string{"id"}, Stable: true},
-			{Attr: "generation", JSON: []string{"generation"}},
-			{Attr: "created_at", JSON: []string{"created_at"}, Stable: true},
-			{Attr: "name", JSON: []string{"name"}, Sent: true},
-			{Attr: "datastore", JSON: []string{"datastore"}, Sent: true},
-			{Attr: "version", JSON: []string{"version"}, Sent: true},
-			{Attr: "description", JSON: []string{"description"}, Sent: true},
-			{Attr: "parameters", JSON: []string{"parameters"}, Sent: true},
-			{Attr: "datastore_version", JSON: []string{"status", "datastore_version"}, Stable: true},
-		},
-	}, schema.Schema{
+	return runtime.NewResource(facts, schema.Schema{
 		MarkdownDescription: "Parameter values that many instances share and are kept in sync with.",
 		Attributes: map[string]schema.Attribute{
 			"id": schema.StringAttribute{

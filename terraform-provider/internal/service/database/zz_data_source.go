@@ -25,6 +25,7 @@ func NewDataSource() datasource.DataSource {
 				{Attr: "character_set", JSON: []string{"character_set"}},
 				{Attr: "collation", JSON: []string{"collation"}},
 				{Attr: "owner", JSON: []string{"owner"}},
+				{Attr: "deletion_policy", JSON: []string{"deletion_policy"}},
 				{Attr: "phase", JSON: []string{"status", "phase"}},
 				{Attr: "ready", JSON: []string{"status", "ready"}},
 				{Attr: "message", JSON: []string{"status", "message"}},
@@ -65,6 +66,10 @@ func NewDataSource() datasource.DataSource {
 			},
 			"owner": schema.StringAttribute{
 				MarkdownDescription: "User of the instance that owns the database (PostgreSQL). Null: Coffret.",
+				Computed:            true,
+			},
+			"deletion_policy": schema.StringAttribute{
+				MarkdownDescription: "What deleting it does: `drop` it with all that is in it, `refuse`, also to delete the instance, or leave it in the engine and forget it (`abandon`). Null: `drop`, but `refuse` while the instance has `deletion_protection`. One of `drop`, `refuse`, `abandon`.",
 				Computed:            true,
 			},
 			"phase": schema.StringAttribute{

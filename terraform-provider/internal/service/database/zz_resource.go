@@ -16,36 +16,39 @@ import (
 	"github.com/coffret/terraform-provider-coffret/internal/runtime"
 )
 
+var facts = runtime.Facts{
+	Type:    "database",
+	Path:    "/v1/instances/{instance}/databases/{name}",
+	Parents: []string{"instance"},
+	Key:     "name",
+	Fixed: [][]string{
+		{"name"},
+	},
+	Waits:    true,
+	Timeout:  10 * time.Minute,
+	EventsOf: "instance",
+	Around:   "/v1/instances/{instance}?include=databases,users",
+	Among:    "databases",
+	Fields: []runtime.Field{
+		{Attr: "id", JSON: []string{"id"}, Stable: true},
+		{Attr: "generation", JSON: []string{"generation"}},
+		{Attr: "created_at", JSON: []string{"created_at"}, Stable: true},
+		{Attr: "name", JSON: []string{"name"}},
+		{Attr: "character_set", JSON: []string{"character_set"}, Sent: true},
+		{Attr: "collation", JSON: []string{"collation"}, Sent: true},
+		{Attr: "owner", JSON: []string{"owner"}, Sent: true},
+		{Attr: "deletion_policy", JSON: []string{"deletion_policy"}, Sent: true},
+		{Attr: "phase", JSON: []string{"status", "phase"}},
+		{Attr: "ready", JSON: []string{"status", "ready"}},
+		{Attr: "message", JSON: []string{"status", "message"}},
+		{Attr: "managed", JSON: []string{"status", "managed"}},
+		{Attr: "uri", JSON: []string{"status", "uri"}, Stable: true},
+	},
+}
+
 // NewResource returns the resource coffret_database.
 func NewResource() resource.Resource {
-	return runtime.NewResource(runtime.Facts{
-		Type:    "database",
-		Path:    "/v1/instances/{instance}/databases/{name}",
-		Parents: []string{"instance"},
-		Key:     "name",
-		Fixed: [][]string{
-			{"name"},
-		},
-		Waits:    true,
-		Timeout:  10 * time.Minute,
-		EventsOf: "instance",
-		Around:   "/v1/instances/{instance}?include=databases,users",
-		Among:    "databases",
-		Fields: []runtime.Field{
-			{Attr: "id", JSON: []string{"id"}, Stable: true},
-			{Attr: "generation", JSON: []string{"generation"}},
-			{Attr: "created_at", JSON: []string{"created_at"}, Stable: true},
-			{Attr: "name", JSON: []string{"name"}},
-			{Attr: "character_set", JSON: []string{"character_set"}, Sent: true},
-			{Attr: "collation", JSON: []string{"collation"}, Sent: true},
-			{Attr: "owner", JSON: []string{"owner"}, Sent: true},
-			{Attr: "phase", JSON: []string{"status", "phase"}},
-			{Attr: "ready", JSON: []string{"status", "ready"}},
-			{Attr: "message", JSON: []string{"status", "message"}},
-			{Attr: "managed", JSON: []string{"status", "managed"}},
-			{Attr: "uri", JSON: []string{"status", "uri"}, Stable: true},
-		},
-	}, schema.Schema{
+	return runtime.NewResource(facts, schema.Schema{
 		MarkdownDescription: "A database inside an instance: what applications connect to. Destroying it drops it with all that is in it.",
 		Attributes: map[string]schema.Attribute{
 			"instance": schema.StringAttribute{
@@ -94,6 +97,13 @@ func NewResource() resource.Resource {
 			"owner": schema.StringAttribute{
 				MarkdownDescription: "User of the instance that owns the database (PostgreSQL). Null: Coffret.",
 				Optional:            true,
+			},
+			"deletion_policy": schema.StringAttribute{
+				MarkdownDescription: "What deleting it does: `drop` it with all that is in it, `refuse`, also to delete the instance, or leave it in the engine and forget it (`abandon`). Null: `drop`, but `refuse` while the instance has `deletion_protection`. One of `drop`, `refuse`, `abandon`.",
+				Optional:            true,
+				Validators: []validator.String{
+					stringvalidator.OneOf("drop", "refuse", "abandon"),
+				},
 			},
 			"phase": schema.StringAttribute{
 				MarkdownDescription: "Where the resource is, in Trove's words.",

@@ -18,27 +18,29 @@ import (
 	"github.com/coffret/terraform-provider-coffret/internal/runtime"
 )
 
+var facts = runtime.Facts{
+	Type: "datastore",
+	Path: "/v1/datastores/{name}",
+	Key:  "name",
+	Fixed: [][]string{
+		{"name"},
+		{"manager"},
+	},
+	Timeout: 2 * time.Minute,
+	Fields: []runtime.Field{
+		{Attr: "id", JSON: []string{"id"}, Stable: true},
+		{Attr: "generation", JSON: []string{"generation"}},
+		{Attr: "created_at", JSON: []string{"created_at"}, Stable: true},
+		{Attr: "name", JSON: []string{"name"}},
+		{Attr: "manager", JSON: []string{"manager"}, Sent: true},
+		{Attr: "description", JSON: []string{"description"}, Sent: true},
+		{Attr: "default_version", JSON: []string{"default_version"}, Sent: true},
+	},
+}
+
 // NewResource returns the resource coffret_datastore.
 func NewResource() resource.Resource {
-	return runtime.NewResource(runtime.Facts{
-		Type: "datastore",
-		Path: "/v1/datastores/{name}",
-		Key:  "name",
-		Fixed: [][]string{
-			{"name"},
-			{"manager"},
-		},
-		Timeout: 2 * time.Minute,
-		Fields: []runtime.Field{
-			{Attr: "id", JSON: []string{"id"}, Stable: true},
-			{Attr: "generation", JSON: []string{"generation"}},
-			{Attr: "created_at", JSON: []string{"created_at"}, Stable: true},
-			{Attr: "name", JSON: []string{"name"}},
-			{Attr: "manager", JSON: []string{"manager"}, Sent: true},
-			{Attr: "description", JSON: []string{"description"}, Sent: true},
-			{Attr: "default_version", JSON: []string{"default_version"}, Sent: true},
-		},
-	}, schema.Schema{
+	return runtime.NewResource(facts, schema.Schema{
 		MarkdownDescription: "A database engine that can be managed. Written by admins.",
 		Attributes: map[string]schema.Attribute{
 			"id": schema.StringAttribute{

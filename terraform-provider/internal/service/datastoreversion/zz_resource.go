@@ -22,30 +22,32 @@ import (
 	"github.com/coffret/terraform-provider-coffret/internal/runtime"
 )
 
+var facts = runtime.Facts{
+	Type:    "datastore_version",
+	Path:    "/v1/datastores/{datastore}/versions/{name}",
+	Parents: []string{"datastore"},
+	Key:     "name",
+	Fixed: [][]string{
+		{"name"},
+	},
+	Timeout: 2 * time.Minute,
+	Fields: []runtime.Field{
+		{Attr: "id", JSON: []string{"id"}, Stable: true},
+		{Attr: "generation", JSON: []string{"generation"}},
+		{Attr: "created_at", JSON: []string{"created_at"}, Stable: true},
+		{Attr: "name", JSON: []string{"name"}},
+		{Attr: "image", JSON: []string{"image"}, Sent: true},
+		{Attr: "image_tags", JSON: []string{"image_tags"}, Sent: true},
+		{Attr: "packages", JSON: []string{"packages"}, Sent: true},
+		{Attr: "active", JSON: []string{"active"}, Sent: true},
+		{Attr: "deprecated", JSON: []string{"deprecated"}, Sent: true},
+		{Attr: "engine_version", JSON: []string{"engine_version"}, Stable: true},
+	},
+}
+
 // NewResource returns the resource coffret_datastore_version.
 func NewResource() resource.Resource {
-	return runtime.NewResource(runtime.Facts{
-		Type:    "datastore_version",
-		Path:    "/v1/datastores/{datastore}/versions/{name}",
-		Parents: []string{"datastore"},
-		Key:     "name",
-		Fixed: [][]string{
-			{"name"},
-		},
-		Timeout: 2 * time.Minute,
-		Fields: []runtime.Field{
-			{Attr: "id", JSON: []string{"id"}, Stable: true},
-			{Attr: "generation", JSON: []string{"generation"}},
-			{Attr: "created_at", JSON: []string{"created_at"}, Stable: true},
-			{Attr: "name", JSON: []string{"name"}},
-			{Attr: "image", JSON: []string{"image"}, Sent: true},
-			{Attr: "image_tags", JSON: []string{"image_tags"}, Sent: true},
-			{Attr: "packages", JSON: []string{"packages"}, Sent: true},
-			{Attr: "active", JSON: []string{"active"}, Sent: true},
-			{Attr: "deprecated", JSON: []string{"deprecated"}, Sent: true},
-			{Attr: "engine_version", JSON: []string{"engine_version"}, Stable: true},
-		},
-	}, schema.Schema{
+	return runtime.NewResource(facts, schema.Schema{
 		MarkdownDescription: "One version of a datastore: its image and its packages. It starts with the parameter catalogue of the nearest version of the same major number. Written by admins.",
 		Attributes: map[string]schema.Attribute{
 			"datastore": schema.StringAttribute{

@@ -162,7 +162,7 @@ func NewDataSource() datasource.DataSource {
 				},
 			},
 			"deletion_protection": schema.BoolAttribute{
-				MarkdownDescription: "Refuse to delete it while true.",
+				MarkdownDescription: "Refuse to delete it while true, and those databases in it whose `deletion_policy` is null.",
 				Computed:            true,
 			},
 			"labels": schema.MapAttribute{

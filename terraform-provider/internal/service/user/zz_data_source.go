@@ -25,6 +25,7 @@ func NewDataSource() datasource.DataSource {
 				{Attr: "name", JSON: []string{"name"}},
 				{Attr: "password_wo_version", JSON: []string{"password_version"}},
 				{Attr: "grants", JSON: []string{"grants"}},
+				{Attr: "deletion_policy", JSON: []string{"deletion_policy"}},
 				{Attr: "expires_at", JSON: []string{"expires_at"}},
 				{Attr: "phase", JSON: []string{"status", "phase"}},
 				{Attr: "ready", JSON: []string{"status", "ready"}},
@@ -86,6 +87,10 @@ func NewDataSource() datasource.DataSource {
 						},
 					},
 				},
+			},
+			"deletion_policy": schema.StringAttribute{
+				MarkdownDescription: "What becomes of what it owns in the engine when it is deleted: it goes to the database's owner (`reassign`), or the user stays, in ERROR with a message that says what it owns, until that is nothing (`refuse`), or all stays in the engine and the user is forgotten (`abandon`). One of `reassign`, `refuse`, `abandon`.",
+				Computed:            true,
 			},
 			"expires_at": schema.StringAttribute{
 				MarkdownDescription: "When the user is dropped, as RFC 3339 says times: for access that must end though nobody ends it. Null: never.",

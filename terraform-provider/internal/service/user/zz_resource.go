@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/resource/schema"
 	"github.com/hashicorp/terraform-plugin-framework/resource/schema/planmodifier"
 	"github.com/hashicorp/terraform-plugin-framework/resource/schema/setdefault"
+	"github.com/hashicorp/terraform-plugin-framework/resource/schema/stringdefault"
 	"github.com/hashicorp/terraform-plugin-framework/resource/schema/stringplanmodifier"
 	"github.com/hashicorp/terraform-plugin-framework/schema/validator"
 	"github.com/hashicorp/terraform-plugin-framework/types"
@@ -21,37 +22,40 @@ import (
 	"github.com/coffret/terraform-provider-coffret/internal/runtime"
 )
 
+var facts = runtime.Facts{
+	Type:    "user",
+	Path:    "/v1/instances/{instance}/users/{name}",
+	Parents: []string{"instance"},
+	Key:     "name",
+	Fixed: [][]string{
+		{"name"},
+	},
+	Waits:    true,
+	Timeout:  10 * time.Minute,
+	EventsOf: "instance",
+	Around:   "/v1/instances/{instance}?include=databases,users",
+	Among:    "users",
+	Fields: []runtime.Field{
+		{Attr: "id", JSON: []string{"id"}, Stable: true},
+		{Attr: "generation", JSON: []string{"generation"}},
+		{Attr: "created_at", JSON: []string{"created_at"}, Stable: true},
+		{Attr: "name", JSON: []string{"name"}},
+		{Attr: "password_wo", JSON: []string{"password"}, SecretOf: "password_wo_version"},
+		{Attr: "password_wo_version", JSON: []string{"password_version"}, Sent: true},
+		{Attr: "grants", JSON: []string{"grants"}, Sent: true},
+		{Attr: "deletion_policy", JSON: []string{"deletion_policy"}, Sent: true},
+		{Attr: "expires_at", JSON: []string{"expires_at"}, Sent: true},
+		{Attr: "phase", JSON: []string{"status", "phase"}},
+		{Attr: "ready", JSON: []string{"status", "ready"}},
+		{Attr: "message", JSON: []string{"status", "message"}},
+		{Attr: "managed", JSON: []string{"status", "managed"}},
+		{Attr: "uris", JSON: []string{"status", "uris"}},
+	},
+}
+
 // NewResource returns the resource coffret_user.
 func NewResource() resource.Resource {
-	return runtime.NewResource(runtime.Facts{
-		Type:    "user",
-		Path:    "/v1/instances/{instance}/users/{name}",
-		Parents: []string{"instance"},
-		Key:     "name",
-		Fixed: [][]string{
-			{"name"},
-		},
-		Waits:    true,
-		Timeout:  10 * time.Minute,
-		EventsOf: "instance",
-		Around:   "/v1/instances/{instance}?include=databases,users",
-		Among:    "users",
-		Fields: []runtime.Field{
-			{Attr: "id", JSON: []string{"id"}, Stable: true},
-			{Attr: "generation", JSON: []string{"generation"}},
-			{Attr: "created_at", JSON: []string{"created_at"}, Stable: true},
-			{Attr: "name", JSON: []string{"name"}},
-			{Attr: "password_wo", JSON: []string{"password"}, SecretOf: "password_wo_version"},
-			{Attr: "password_wo_version", JSON: []string{"password_version"}, Sent: true},
-			{Attr: "grants", JSON: []string{"grants"}, Sent: true},
-			{Attr: "expires_at", JSON: []string{"expires_at"}, Sent: true},
-			{Attr: "phase", JSON: []string{"status", "phase"}},
-			{Attr: "ready", JSON: []string{"status", "ready"}},
-			{Attr: "message", JSON: []string{"status", "message"}},
-			{Attr: "managed", JSON: []string{"status", "managed"}},
-			{Attr: "uris", JSON: []string{"status", "uris"}},
-		},
-	}, schema.Schema{
+	return runtime.NewResource(facts, schema.Schema{
 		MarkdownDescription: "A user inside an instance, with its grants.",
 		Attributes: map[string]schema.Attribute{
 			"instance": schema.StringAttribute{
@@ -143,6 +147,15 @@ func NewResource() resource.Resource {
 				},
 				Validators: []validator.Set{
 					setvalidator.SizeAtMost(100),
+				},
+			},
+			"deletion_policy": schema.StringAttribute{
+				MarkdownDescription: "What becomes of what it owns in the engine when it is deleted: it goes to the database's owner (`reassign`), or the user stays, in ERROR with a message that says what it owns, until that is nothing (`refuse`), or all stays in the engine and the user is forgotten (`abandon`). One of `reassign`, `refuse`, `abandon`. Default: `reassign`.",
+				Optional:            true,
+				Computed:            true,
+				Default:             stringdefault.StaticString("reassign"),
+				Validators: []validator.String{
+					stringvalidator.OneOf("reassign", "refuse", "abandon"),
 				},
 			},
 			"expires_at": schema.StringAttribute{

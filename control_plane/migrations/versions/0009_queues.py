@@ -1,21 +1,21 @@
-"""turns"""
+"""queues"""
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = '0005'
-down_revision = '0004'
+revision = '0009'
+down_revision = '0008'
 branch_labels = None
 depends_on = None
 
 
 def upgrade() -> None:
-    op.create_table('turns',
+    op.create_table('queues',
     sa.Column('name', sa.String(length=255), nullable=False),
     sa.Column('taken', sa.BigInteger(), nullable=False),
-    sa.PrimaryKeyConstraint('name', name=op.f('pk_turns'))
+    sa.PrimaryKeyConstraint('name', name=op.f('pk_queues'))
     )
 
 
 def downgrade() -> None:
-    op.drop_table('turns')
+    op.drop_table('queues')

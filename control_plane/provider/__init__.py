@@ -1,0 +1,1 @@
+"""The Terraform provider, served by the provider registry protocol."""
