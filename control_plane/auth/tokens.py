@@ -90,7 +90,7 @@ def caller(authorization: str) -> RequestContext:
 
 def _look_up(token_id: str, secret_hash: str) -> tuple[float, RequestContext]:
     """The caller, and until when, by the monotonic clock, that may be taken for true."""
-    columns = (Token.name, Token.project_id, Token.role, Token.secret_hash, Token.expires_at)
+    columns = (Token.id, Token.name, Token.project_id, Token.role, Token.secret_hash, Token.expires_at)
     token = next(iter(read(select(*columns).where(Token.id == token_id))), None)
     if token is None or not hmac.compare_digest(token.secret_hash, secret_hash):
         raise Unauthenticated(f"The token is not valid. {ASK}")
