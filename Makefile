@@ -63,6 +63,10 @@ wheel: provider-release ## Build the control plane's wheel, which serves that pr
 test: check generated provider ## Run everything that this machine can run, and say what it left out and why
 	@python -m pytest
 
+.PHONY: test-slow
+test-slow: setup-dev ## Run the tests that it leaves out since they take long and rarely break
+	@python -m pytest -m "slow and not openstack"
+
 .PHONY: check
 check: setup-dev ## Lint, format and types, as CI does
 	ruff check .

@@ -116,6 +116,9 @@ class Settings:
         None,
         "PEM file with the CA by which agents know this control plane. Unset: those of their system.",
     )
+    agent_secret_days: float = _setting(
+        30.0, "Days after which an agent gets another secret. 0: it keeps the one that it has.", least=0
+    )
     openstack_management_network: str = _setting(
         "",
         "Name or id of the network over which agents reach this control plane. Empty: the user's own.",

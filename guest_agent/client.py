@@ -4,13 +4,13 @@ requests makes half of the agent's start, so it is loaded by the thread that spe
 while the first engine is being made.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guest_agent import PROTOCOL
-from guest_agent.protocol import Directive, Report
+from guest_agent.protocol import SECRET_HEADER, Directive, Report
 
 if TYPE_CHECKING:
     import requests
@@ -44,6 +44,8 @@ class Answer:
     """None: the one the agent has is current."""
     pause: float
     """Seconds to wait before the next sync."""
+    secret: str | None = field(default=None, repr=False)
+    """Another one for the syncs to come."""
 
 
 class Client:
@@ -73,14 +75,15 @@ class Client:
         """Report, and learn what is wanted."""
         response = self._post("sync", report, secret, report["wait"] + timeout)
         pause = _seconds(response.headers.get("Retry-After"), _DEFAULT_PAUSE)
+        new_secret = response.headers.get(SECRET_HEADER)
         if response.status_code == HTTPStatus.NOT_MODIFIED:
-            return Answer(None, pause)
+            return Answer(None, pause, new_secret)
         directive = self._body(response)
         if not isinstance(directive.get("etag"), str) or "engine" not in directive:
             raise ControlPlaneError("the answer to sync is no directive")
         if directive.get("instance_id") != self._instance_id:
             raise ControlPlaneError("the answer to sync is for another instance")
-        return Answer(directive, pause)  # type: ignore[arg-type]
+        return Answer(directive, pause, new_secret)  # type: ignore[arg-type]
 
     def _post(self, path: str, body: Any, secret: str | None, timeout: float) -> "requests.Response":
         from requests import PreparedRequest, RequestException

@@ -5,16 +5,19 @@
 `POST /agent/v1/sync`      Report -> 200 Directive, or 304 when `etag` is still current.
     `Authorization: Bearer <instance id>.<secret>`. Both answers carry `Retry-After`: the seconds to
     wait before the next sync. The server parks a sync up to `wait` seconds while nothing changes.
+    An agent with the ability `new_secrets` may get another secret in the header `Coffret-Agent-Secret`. It
+    keeps it and uses it from then on; both are valid until the new one is used first.
     401: the secret is not (or no longer) valid. 410: the instance is gone; stop the engine and exit.
 """
 
 from typing import Any, Literal, NotRequired, TypedDict
 
+SECRET_HEADER = "Coffret-Agent-Secret"  # noqa: S105 - a name
 ObjectState = Literal["present", "absent"]
 DeletionPolicy = Literal["reassign", "refuse"]
 """What becomes of what a dropped user owns: its database's owner gets it, or the user stays."""
 
-ABILITIES = ["deletion_policy"]
+ABILITIES = ["deletion_policy", "new_secrets"]
 """What agents have learnt since protocol 1 began: nothing of this is asked of one that does not say so."""
 
 

@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class State:
     secret: str | None = None
+    next_secret: str | None = None
+    """The control plane's newest, until it has taken it once."""
     directive: Directive | None = None
     """The newest one received."""
     restart_done: str | None = None
@@ -47,8 +49,8 @@ class StateFile:
     def now(self) -> State:
         return self._state
 
-    def update(self, **changes: Any) -> None:
-        """Change fields and save.
+    def update(self, **changes: Any) -> bool:
+        """Change fields and save; returns whether the disk has them.
 
         On a full disk the change holds in memory and the next call saves it: what frees the disk
         may well be the next directive.
@@ -56,7 +58,7 @@ class StateFile:
         with self._lock:
             state = dataclasses.replace(self._state, **changes)
             if state == self._state and self._saved:
-                return
+                return True
             self._state = state
             try:
                 files.write(self._path, json.dumps(dataclasses.asdict(state)), mode=0o600)
@@ -64,6 +66,7 @@ class StateFile:
             except OSError as error:
                 self._saved = False
                 log.warning("cannot save %s: %s; going on without", self._path, error)
+            return self._saved
 
     def _read(self) -> State:
         try:

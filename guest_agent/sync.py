@@ -115,7 +115,8 @@ class Sync:
 
     def _exchange(self, client: Client, wait: float, timeout: float = 15) -> float:
         """One sync. Returns the seconds to pause before the next."""
-        secret = self._state.now.secret
+        state = self._state.now
+        secret = state.next_secret or state.secret
         if secret is None:
             raise UnauthorizedError("this agent is not registered")
         with self._changed:
@@ -138,6 +139,11 @@ class Sync:
         try:
             answer = client.sync(secret, report, timeout)
             got_through = True
+        except UnauthorizedError as error:
+            if secret != state.next_secret:
+                raise
+            self._state.update(next_secret=None)
+            raise ControlPlaneError(f"{error}; going on with the former secret") from error
         finally:
             with self._changed:
                 self._parked = self._parked and wait == 0
@@ -145,6 +151,11 @@ class Sync:
                     self._sent = before
                     self._repairs = repairs + self._repairs
                 self._changed.notify_all()
+        if secret == state.next_secret:
+            self._state.update(secret=secret, next_secret=None)
+            log.info("the control plane has taken the new secret")
+        if answer.secret is not None and not self._state.update(next_secret=answer.secret):
+            self._state.update(next_secret=None)  # once used, it must be there after a crash, too
         if answer.directive is not None and self._take(answer.directive, report["sequence"]):
             return max(answer.pause, _CONVERGE_SECONDS)
         if time.monotonic() - began < 1:
@@ -181,7 +192,7 @@ class Sync:
                 f"{error}; the bootstrap token is used up or too old: "
                 "the control plane must put a new one into agent.json"
             ) from error
-        self._state.update(secret=secret)
+        self._state.update(secret=secret, next_secret=None)
         log.info("registered")
         try:
             settings.forget_token(self._home, token)

@@ -13,6 +13,15 @@ from stores import SERVERS, File, OnServer, Store, running
 PROVIDER = Path(__file__).parents[1] / "terraform-provider"
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what takes long. tests/openstack has rules of its own."""
+    if "slow" in config.option.markexpr:
+        return
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("openstack"):
+            item.add_marker(pytest.mark.skip(reason="takes long and rarely breaks: make test-slow"))
+
+
 @pytest.fixture(scope="session")
 def go() -> str:
     return _command("go")

@@ -20,6 +20,8 @@ import requests
 from control_plane.clouds.local.places import Places
 
 ROOT = Path(__file__).parents[1]
+STARTING = 60
+"""Seconds that a control plane may take until it answers: two where nothing else runs."""
 
 
 class Serving:
@@ -48,7 +50,7 @@ class Serving:
     def start(self) -> None:
         """Launch it and wait until it answers."""
         self.launch()
-        eventually(self.answers, 20)
+        eventually(self.answers, STARTING)
         if "Authorization" not in self.session.headers:
             token = subprocess.run(
                 self.command("token", "create", "test", "--role", "admin"),
@@ -151,13 +153,16 @@ def eventually(holds: Callable[[], Any], seconds: float, pause: float = 0.05) ->
 
 
 @contextmanager
-def served() -> Iterator[Serving]:
-    """Under root the folder must let the engines' account pass, which pytest's own do not."""
+def served(**settings: str) -> Iterator[Serving]:
+    """With settings, by their variables. Under root the folder must let the engines' account pass, which
+    pytest's own do not."""
     folder = Path(tempfile.mkdtemp(prefix="coffret-test-"))
     folder.chmod(0o711)
-    one = Serving(folder)
-    yield one
-    one.clean()
+    one = Serving(folder, **settings)
+    try:
+        yield one
+    finally:
+        one.clean()
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """How an agent proves which instance it speaks for. Only SHA-256 digests of secrets are kept."""
 
 import hmac
+import logging
 import secrets
 from dataclasses import dataclass
 from datetime import timedelta
@@ -9,6 +10,7 @@ from typing import Never
 from flask import current_app
 
 from control_plane.agents.models import Agent
+from control_plane.auth.context import address
 from control_plane.auth.tokens import digest
 from control_plane.database import db, now, transaction
 from control_plane.errors import Unauthenticated
@@ -17,6 +19,10 @@ from control_plane.settings import Settings
 from control_plane.work.lease import Lease
 
 BOOTSTRAP_LIFETIME = timedelta(minutes=30)
+OFFER_EVERY = timedelta(minutes=1)
+"""How often at most an agent is offered another secret while it has not used the one before."""
+
+log = logging.getLogger(__name__)
 
 
 class Gone(Exception):
@@ -86,6 +92,8 @@ def register(instance_id: str, token: str) -> str:
             _refuse(instance_id, "The bootstrap token is used up, too old or not this instance's.")
         agent.bootstrap_hash = agent.bootstrap_expires_at = None
         agent.secret_hash = digest(secret)
+        agent.next_secret_hash = agent.former_secret_hash = agent.secret_offered_at = None
+        agent.secret_since = now()
         agent.last_seen_at = now()
     return secret
 
@@ -100,10 +108,51 @@ def authenticate(authorization: str) -> str:
     if scheme.lower() != "bearer" or not dot:
         raise Unauthenticated("Agents send `Authorization: Bearer <instance id>.<secret>`.")
     agent = db.session.get(Agent, instance_id)
-    known = agent.secret_hash if agent is not None else None
-    if known is None or not hmac.compare_digest(known, digest(secret)):
+    given = digest(secret)
+    if agent is None or given not in (agent.secret_hash, agent.next_secret_hash):
+        if agent is not None and given == agent.former_secret_hash:
+            log.warning("a former secret of the agent of instance %s came from %s", instance_id, address())
         _refuse(instance_id, "The agent's secret is not, or no longer, valid; register again.")
+    if given == agent.next_secret_hash:
+        _take_new(instance_id, given)
     return instance_id
+
+
+def _take_new(instance_id: str, given: str) -> None:
+    """From its first use on the new secret is the only one."""
+    with transaction() as session:
+        agent = session.get_one(Agent, instance_id, with_for_update=True, populate_existing=True)
+        if agent.next_secret_hash != given:
+            return  # another sync was first
+        agent.former_secret_hash, agent.secret_hash = agent.secret_hash, given
+        agent.next_secret_hash = agent.secret_offered_at = None
+        agent.secret_since = now()
+    log.info("the agent of instance %s has a new secret", instance_id)
+
+
+def offer(instance_id: str) -> str | None:
+    """A new secret for the agent if it is time; only its digest is kept.
+
+    Whoever does not get it, or dies before it is kept, goes on with the present one and is offered another.
+    """
+    settings: Settings = current_app.extensions["coffret_settings"]
+    agent = db.session.get_one(Agent, instance_id)
+    if not _is_due(agent, settings.agent_secret_days):
+        return None
+    secret = secrets.token_urlsafe(32)
+    with transaction() as session:
+        agent = session.get_one(Agent, instance_id, with_for_update=True, populate_existing=True)
+        if not _is_due(agent, settings.agent_secret_days):
+            return None
+        agent.next_secret_hash = digest(secret)
+        agent.secret_offered_at = now()
+    return secret
+
+
+def _is_due(agent: Agent, days: float) -> bool:
+    if not days or (agent.secret_offered_at and agent.secret_offered_at > now() - OFFER_EVERY):
+        return False
+    return agent.secret_since is None or agent.secret_since < now() - timedelta(days=days)
 
 
 def _refuse(instance_id: str, why: str) -> Never:

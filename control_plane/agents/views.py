@@ -16,7 +16,7 @@ from control_plane.http.problems import problem
 from control_plane.instances.models import Instance
 from control_plane.work.changes import Changes
 from guest_agent import PROTOCOL
-from guest_agent.protocol import Directive, Report
+from guest_agent.protocol import SECRET_HEADER, Directive, Report
 
 SYNCS_PER_SECOND = 40
 """Agents that cannot be parked are asked to come so often, all together."""
@@ -58,6 +58,8 @@ def sync() -> Response:
         )
     report: Report = load(ReportSchema(), body)  # type: ignore[assignment]
     service.take(instance_id, report)
+    abilities = report.get("abilities", [])
+    offered = credentials.offer(instance_id) if "new_secrets" in abilities else None
     changes: Changes = current_app.extensions["coffret_changes"]
 
     def look() -> Directive | None:
@@ -68,7 +70,12 @@ def sync() -> Response:
             db.session.rollback()
 
     with changes.place("agents", instance_id) as place:
-        if (directive := look()) is not None:
+        directive = look()
+        if offered is not None:  # at once, rather than held while parked
+            response = _answer(directive) if directive is not None else _unchanged(0)
+            response.headers[SECRET_HEADER] = offered
+            return response
+        if directive is not None:
             return _answer(directive)
         if place is not None and report["wait"]:
             directive = place.wait(report["wait"], look)

@@ -1,13 +1,13 @@
 """The rules of databases. Knows nothing of HTTP."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Row, bindparam, select
 
 from control_plane.auth import RequestContext
-from control_plane.database import by_key, db, transaction
+from control_plane.database import by_key, db, read, transaction
 from control_plane.databases.models import Database, InstanceObject
 from control_plane.datastores.managers import MANAGERS
 from control_plane.errors import Invalid, NotFound, Protected, nearest
@@ -72,6 +72,19 @@ def listing(
         if seen["name"] not in known and seen["name"] > marker
     ]
     return sorted([*managed, *unmanaged], key=lambda item: item.name)[:limit]
+
+
+_TABLE = Database.__table__.c
+_REVISIONS = (
+    select(_TABLE.id, _TABLE.revision)
+    .where(_TABLE.instance_id == bindparam("instance_id"))
+    .order_by(_TABLE.id)
+)
+
+
+def revisions(instance_id: str) -> Sequence[Row[Any]]:
+    """Id and revision of each of the instance's databases, in one order."""
+    return read(_REVISIONS, instance_id=instance_id)
 
 
 def put(

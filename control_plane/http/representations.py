@@ -1,9 +1,10 @@
-"""JSON texts of rows, kept while their revision is the newest.
+"""JSON texts of rows and of what is inside them, kept while their revisions are the newest.
 
 Reading a row, dumping it and encoding it costs thirty times what finding its revision does, and most
 reads are of what has not changed.
 """
 
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, Protocol
@@ -14,7 +15,9 @@ from control_plane.database import Resource
 
 _IDENTITY = attrgetter("id", "revision")
 KEPT = 20_000
-"""Texts at most in a process; the first ones kept go first."""
+"""Texts of rows at most in a process; the first ones kept go first."""
+KEPT_INSIDE = 64 * 2**20
+"""Characters at most of the texts of what is inside, for each kind; likewise."""
 
 
 class Head(Protocol):
@@ -60,3 +63,45 @@ class Representations:
 
     def _forget(self, row_id: str) -> None:
         self._texts.pop((row_id, self._revisions.pop(row_id, 0)), None)
+
+
+class Insides:
+    """One text for all of a kind that is inside a row.
+
+    Whatever it says must change a revision when it changes: the row's own, or that of one of those inside.
+    """
+
+    def __init__(
+        self,
+        dump: Callable[[Any], Any],
+        load: Callable[[str], Any],
+        revisions: Callable[[str], Iterable[Any]],
+    ) -> None:
+        self._dump = dump
+        self._load = load
+        self._revisions = revisions
+        self._lock = threading.Lock()
+        self._texts: dict[str, tuple[Any, str]] = {}
+        """Row id -> the revisions for which a text is kept, and the text."""
+        self._size = 0
+
+    def text(self, head: Head) -> str:
+        """The JSON array of what is inside the row."""
+        # Asked for before it is read: a text may be newer than its revisions, and is then made once more.
+        newest = (head.revision, tuple(self._revisions(head.id)))
+        revisions, text = self._texts.get(head.id, (None, ""))
+        if revisions != newest:
+            text = current_app.json.dumps(self._dump(self._load(head.id)))
+            self._keep(head.id, newest, text)
+        return text
+
+    def _keep(self, row_id: str, revisions: Any, text: str) -> None:
+        with self._lock:
+            self._forget(row_id)
+            while self._texts and self._size + len(text) > KEPT_INSIDE:
+                self._forget(next(iter(self._texts)))
+            self._texts[row_id] = revisions, text
+            self._size += len(text)
+
+    def _forget(self, row_id: str) -> None:
+        self._size -= len(self._texts.pop(row_id, (None, ""))[1])

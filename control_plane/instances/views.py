@@ -16,7 +16,7 @@ from control_plane.http.idempotency import idempotent
 from control_plane.http.paging import Page
 from control_plane.http.preconditions import set_etag
 from control_plane.http.queries import PAGED, takes_query
-from control_plane.http.representations import Representations
+from control_plane.http.representations import Insides, Representations
 from control_plane.http.waiting import wait_for
 from control_plane.instances import service
 from control_plane.instances.models import Instance
@@ -42,9 +42,15 @@ schema = InstanceSchema()
 shown = Representations(schema.dump, service.load)
 action_schema = ActionSchema()
 INCLUDES = {
-    "databases": (databases.listing, DatabaseSchema(many=True)),
-    "users": (users.listing, UserSchema(many=True)),
+    "databases": Insides(
+        DatabaseSchema(many=True).dump, lambda key: databases.listing(_find(key)), databases.revisions
+    ),
+    "users": Insides(UserSchema(many=True).dump, lambda key: users.listing(_find(key)), users.revisions),
 }
+
+
+def _find(key: str) -> Instance:
+    return service.find(context(), key)
 
 
 def _filters() -> service.Filters:
@@ -73,8 +79,10 @@ def _includes() -> list[str]:
     return wanted
 
 
-def _included(row: Instance, wanted: list[str]) -> dict[str, Any]:
-    return {name: INCLUDES[name][1].dump(INCLUDES[name][0](row)) for name in wanted}
+def _text(head: service.Head, includes: list[str]) -> str:
+    (text,) = shown.texts([head])
+    parts = [f'"{name}":{INCLUDES[name].text(head)}' for name in includes]
+    return ",".join([text.removesuffix("}"), *parts]) + "}"
 
 
 @blueprint.route("")
@@ -98,12 +106,13 @@ class InstanceByName(MethodView):
     @takes_query("wait_for", "timeout", "include")
     def get(self, instance: str) -> Response:
         """Show an instance"""
-        if not request.args:
-            head = service.head(context(), instance)
-            return set_etag(answers.text(shown.texts([head])[0]), head)
         includes = _includes()
-        row = wait_for(lambda row: row.id, lambda: service.find(context(), instance), settled)
-        return answers.resource(row, schema.dump(row) | _included(row, includes))
+        head: service.Head
+        if request.args.keys() <= {"include"}:
+            head = service.head(context(), instance)
+        else:
+            head = wait_for(lambda row: row.id, lambda: _find(instance), settled)
+        return set_etag(answers.text(_text(head, includes)), head)
 
     @blueprint.response(200, InstanceSchema)
     @authorize("instances:update")

@@ -19,7 +19,7 @@ class GrantSchema(BodySchema):
     database = Text(
         load_default=None,
         allow_none=True,
-        metadata={"description": "Database of the instance (PostgreSQL, MariaDB)."},
+        metadata={"description": "Name or id of a database of the instance (PostgreSQL, MariaDB)."},
     )
     privileges = ma.fields.List(
         Text(validate=ma.validate.Length(1, 64)),

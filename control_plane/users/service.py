@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Row, bindparam, select
 
 from control_plane.auth import RequestContext
-from control_plane.database import db, is_uuid, now, transaction
+from control_plane.database import db, is_uuid, now, read, transaction
 from control_plane.databases import service as databases
 from control_plane.databases.models import Database
 from control_plane.datastores.managers import MANAGERS, Manager, check_privilege
@@ -77,6 +77,19 @@ def listing(instance: Instance, marker: str = "", limit: int | None = None) -> l
     ]
     rows = sorted([*managed, *unmanaged], key=lambda item: item.key)
     return [row for row in rows if row.key > marker][:limit]
+
+
+_TABLE = User.__table__.c
+_REVISIONS = (
+    select(_TABLE.id, _TABLE.revision)
+    .where(_TABLE.instance_id == bindparam("instance_id"))
+    .order_by(_TABLE.id)
+)
+
+
+def revisions(instance_id: str) -> Sequence[Row[Any]]:
+    """Id and revision of each of the instance's users, in one order."""
+    return read(_REVISIONS, instance_id=instance_id)
 
 
 def put(
@@ -317,7 +330,7 @@ def _grants(
     """Check the grants and bring them into one order, so that the same set is the same value."""
     grants = []
     places: set[object] = set()
-    names = {row.name for row in databases.listing(instance)}
+    names = {key: row.name for row in databases.listing(instance) for key in _keys(row)}
     for index, grant in enumerate(wanted):
         at = f"/grants/{index}"
         grants.append(
@@ -330,14 +343,21 @@ def _grants(
     return sorted(grants, key=lambda grant: (grant["database"] or "", grant["keys"], grant["channels"]))
 
 
-def _sql_grant(manager: Manager, grant: Mapping[str, Any], at: str, names: set[str]) -> dict[str, Any]:
+def _keys(row: Database | databases.UnmanagedDatabase) -> list[str]:
+    return [row.name, row.id] if isinstance(row, Database) else [row.name]
+
+
+def _sql_grant(
+    manager: Manager, grant: Mapping[str, Any], at: str, names: Mapping[str, str]
+) -> dict[str, Any]:
+    """`names` by what a database may be called: its name, its id."""
     database = grant["database"]
     if database is None:
         raise Invalid.field(f"{at}/database", f"A grant on {manager.name} names a database.")
     if database not in names:
         raise Invalid.field(
             f"{at}/database",
-            f"The instance has no database {database!r}.{nearest(database, names)}",
+            f"The instance has no database {database!r}.{nearest(database, names.values())}",
         )
     for field in ("keys", "channels"):
         if grant[field]:
@@ -347,7 +367,7 @@ def _sql_grant(manager: Manager, grant: Mapping[str, Any], at: str, names: set[s
         check_privilege(manager, privilege, f"{at}/privileges")
     if "ALL" in privileges and len(privileges) > 1:
         raise Invalid.field(f"{at}/privileges", "ALL includes every other privilege; name it alone.")
-    return {**grant, "privileges": privileges}
+    return {**grant, "database": names[database], "privileges": privileges}
 
 
 def _acl_grant(grant: Mapping[str, Any], at: str) -> dict[str, Any]:

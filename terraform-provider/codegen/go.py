@@ -187,6 +187,7 @@ IMPORTS = {
     "action": "github.com/hashicorp/terraform-plugin-framework/action",
     "attr": "github.com/hashicorp/terraform-plugin-framework/attr",
     "datasource": "github.com/hashicorp/terraform-plugin-framework/datasource",
+    "ephemeral": "github.com/hashicorp/terraform-plugin-framework/ephemeral",
     "resource": "github.com/hashicorp/terraform-plugin-framework/resource",
     "path": "github.com/hashicorp/terraform-plugin-framework/path",
     "planmodifier": "github.com/hashicorp/terraform-plugin-framework/resource/schema/planmodifier",

@@ -23,6 +23,8 @@ LISTS = {
     "parameters": "/v1/datastores/{datastore}/versions/{version}/parameters",
 }
 """Data sources that are a whole list."""
+EPHEMERAL = {"user": ("name", "password_wo", "password_wo_version", "deletion_policy", "expires_at")}
+"""Resources of which one can live for a run, with the attributes that are not the configuration's then."""
 ACTIONS = {"instance": "/v1/instances/{instance}/actions"}
 """Where a resource is told to do something once."""
 DESCRIPTIONS = {
@@ -41,6 +43,11 @@ DESCRIPTIONS = {
 }
 
 
+EPHEMERAL_DESCRIPTIONS = {
+    "user": "A user that lives as long as something in a run of Terraform needs it. Its name and its"
+    " password are made up anew each time and are in no plan and no state. Whatever becomes of the run, the"
+    " control plane drops the user once it has expired.",
+}
 EFFECTIVE_LABELS = "effective_labels"
 
 
@@ -60,9 +67,11 @@ class Offer:
     list_path: str = ""
     filters: tuple[Field, ...] = ()
     items: str = ""
+    include: str = ""
+    """The query that reads this resource, or the one `around` it, with all that is inside."""
     around: str = ""
-    """The path that reads the parent with all that is inside it, in `among` what is of this type."""
     among: str = ""
+    """The list of what is inside that one in which this is."""
 
     @property
     def package(self) -> str:
@@ -136,6 +145,23 @@ def data_sources(document: Document) -> list[Offer]:
     return found
 
 
+def ephemeral(document: Document) -> list[Offer]:
+    """Resources that live for a run, with those fields that the configuration has."""
+    return [
+        replace(
+            offer,
+            fields=tuple(
+                field
+                for field in offer.fields
+                if not field.read_only and field.name not in EPHEMERAL[offer.type]
+            ),
+            description=EPHEMERAL_DESCRIPTIONS[offer.type],
+        )
+        for offer in resources(document)
+        if offer.type in EPHEMERAL
+    ]
+
+
 def actions(document: Document) -> list[Action]:
     offers = {offer.type: offer for offer in resources(document)}
     return [
@@ -164,14 +190,16 @@ def _resource(document: Document, name: str, path: str) -> Offer:
     fields = document.fields(schema, name)
     key = _key(fields, path)
     shown, parents = _attributes_in(path, key.name)
-    around, among = _around(document, path)
+    around, _, among = path.rpartition("/")[0].rpartition("/")
+    include = _include(document, around)
     return Offer(
         type=name,
         path=shown,
         parents=parents,
         key=key.name,
-        around=around,
-        among=among,
+        include=include or _include(document, path),
+        around=around if include else "",
+        among=among if include else "",
         fields=tuple(_labelled(_renamed(fields, name))),
         description=DESCRIPTIONS[name],
         waits=any(field.path == ("status", "ready") for field in fields),
@@ -179,16 +207,14 @@ def _resource(document: Document, name: str, path: str) -> Offer:
     )
 
 
-def _around(document: Document, path: str) -> tuple[str, str]:
-    """How the parent can be read with all its children, if it has `include` for these."""
-    parent, _, among = path.rpartition("/")[0].rpartition("/")
-    if not document.has(parent, "get"):
-        return "", ""
-    if not any(field.name == "include" for field in document.query(parent)):
-        return "", ""
-    properties = document.answer(parent, "get")["properties"]
-    included = [name for name in properties if document.has(f"{parent}/{name}", "get")]
-    return (f"{parent}?include={','.join(included)}", among) if among in included else ("", "")
+def _include(document: Document, path: str) -> str:
+    """The query that reads the resource at `path` with all that is inside it; empty if there is none."""
+    if not document.has(path, "get"):
+        return ""
+    if not any(field.name == "include" for field in document.query(path)):
+        return ""
+    properties = document.answer(path, "get")["properties"]
+    return "include=" + ",".join(name for name in properties if document.has(f"{path}/{name}", "get"))
 
 
 def _fitting(document: Document, name: str, path: str, list_path: str) -> Offer:

@@ -22,18 +22,22 @@ def files(content: Mapping[str, Any]) -> dict[Path, str]:
     """The generated files, relative to the provider's folder. Raises Unmapped."""
     document = Document(content)
     resources, sources = offer.resources(document), offer.data_sources(document)
-    actions = offer.actions(document)
+    ephemeral, actions = offer.ephemeral(document), offer.actions(document)
     made: dict[Path, str] = {}
     for item in resources:
         made[_service(item, "resource")] = _resource(item)
         made |= _examples(item)
     for item in sources:
         made[_service(item, "data_source")] = _data_source(item)
+    for item in ephemeral:
+        made[_service(item, "ephemeral")] = _ephemeral(item)
     for item in resources:
         if mine := [action for action in actions if action.of.type == item.type]:
             made[_service(item, "actions")] = _actions(item, mine)
     packages = {item.package: OWN.format(item.package) for item in (*resources, *sources)}
-    registry = _render("registry.go.j2", resources=resources, data_sources=sources, actions=actions)
+    registry = _render(
+        "registry.go.j2", resources=resources, data_sources=sources, ephemeral=ephemeral, actions=actions
+    )
     made[Path("internal/provider/zz_registry.go")] = _go("provider", "", registry, packages)
     return made
 
@@ -54,6 +58,11 @@ def _data_source(item: Offer) -> str:
         f"Package {item.package} declares the data source coffret_{item.type}." if item.list_path else ""
     )
     return _go(item.package, about, body, {"schema": SCHEMA.format("datasource")})
+
+
+def _ephemeral(item: Offer) -> str:
+    body = _render("ephemeral.go.j2", offer=item, resource=False)
+    return _go(item.package, "", body, {"schema": SCHEMA.format("ephemeral")})
 
 
 def _actions(item: Offer, actions: list[Action]) -> str:

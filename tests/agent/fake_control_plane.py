@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from guest_agent.protocol import Report
+from guest_agent.protocol import SECRET_HEADER, Report
 
 Predicate = Callable[[Report], bool]
 
@@ -25,6 +25,8 @@ class ControlPlane:
         self.changed = threading.Condition()
         self.token: str | None = "token-1"
         self.secret: str | None = None
+        self.next_secret: str | None = None
+        """Handed out with every answer; the only one once it was used."""
         self.secrets_given = 0
         self.lose_register_answer = False
         self.gone = False
@@ -68,6 +70,8 @@ class ControlPlane:
                 text = b"" if content is None else json.dumps(content).encode()
                 self.send_response(status)
                 self.send_header("Retry-After", plane.retry_after)
+                if plane.next_secret is not None:
+                    self.send_header(SECRET_HEADER, plane.next_secret)
                 if status != 304:
                     self.send_header("Content-Length", str(len(text)))
                 self.end_headers()
@@ -135,6 +139,8 @@ class ControlPlane:
         with self.changed:
             if self.gone:
                 return 410, None
+            if self.next_secret is not None and authorization == f"Bearer i-1.{self.next_secret}":
+                self.secret, self.next_secret = self.next_secret, None
             if authorization != f"Bearer i-1.{self.secret}":
                 return 401, {"title": "Unauthorized"}
             self.reports.append(body)  # type: ignore[arg-type]

@@ -114,6 +114,53 @@ def test_a_refused_secret_is_replaced_by_a_new_token(guest: FakeGuest, plane: Co
     assert guest.state["secret"] == "secret-2"
 
 
+def test_a_new_secret_takes_the_place_of_the_one_before(guest: FakeGuest, plane: ControlPlane) -> None:
+    guest.start()
+    plane.wait_for(lambda report: True)
+    plane.next_secret = "a new secret"
+    plane.want(directive("a"))
+    plane.wait_for(running("a"))
+    until(lambda: guest.state["secret"] == "a new secret")
+    assert guest.state["next_secret"] is None
+    assert plane.secret == "a new secret"
+    assert stat.S_IMODE((guest.home / "state.json").stat().st_mode) == 0o600
+    assert "a new secret" not in guest.log
+
+
+def test_an_agent_killed_with_a_new_secret_unused_goes_on_with_it(
+    guest: FakeGuest, plane: ControlPlane
+) -> None:
+    kill_with(guest, plane, "unused")
+    plane.next_secret = "unused"
+    plane.want(directive("b"))
+    guest.start()
+    plane.wait_for(running("b"))
+    until(lambda: guest.state["secret"] == "unused")
+
+
+def test_a_new_secret_that_is_not_taken_is_given_up_for_the_former(
+    guest: FakeGuest, plane: ControlPlane
+) -> None:
+    kill_with(guest, plane, "of a database that was put back")
+    plane.want(directive("b"))
+    guest.start()
+    plane.wait_for(running("b"))
+    until(lambda: guest.state["next_secret"] is None)
+    assert guest.state["secret"] == "secret-1"
+    assert "going on with the former secret" in guest.log
+    assert "that was put back" not in guest.log
+
+
+def kill_with(guest: FakeGuest, plane: ControlPlane, next_secret: str) -> None:
+    """Kill an agent that had kept a new secret and not used it."""
+    plane.want(directive("a"))
+    process = guest.start()
+    plane.wait_for(running("a"))
+    process.kill()
+    process.wait()
+    (guest.home / "state.json").write_text(json.dumps(guest.state | {"next_secret": next_secret}))
+
+
 def test_a_new_directive_is_made_true_and_reported_while_no_sync_circles(
     guest: FakeGuest, plane: ControlPlane
 ) -> None:

@@ -11,8 +11,10 @@ from control_plane_fixtures import ControlPlane, eventually, with_guests
 from sqlalchemy import event, update
 
 from control_plane.agents.models import Agent
+from control_plane.auth.tokens import digest
 from control_plane.database import db, now, transaction
 from control_plane.instances.models import Instance
+from guest_agent.protocol import SECRET_HEADER
 
 __all__ = ["with_guests"]
 
@@ -28,6 +30,7 @@ class Guest:
         self.client = control_plane.app.test_client()
         self.instance_id = instance_id
         self.secret = ""
+        self.offered: str | None = None
         self.directive: dict[str, Any] = {}
         self.sequence = 0
         self.abilities: list[str] = []
@@ -83,6 +86,7 @@ class Guest:
             json=report if report is not None else self.report(**parts),
             headers={"Authorization": f"Bearer {self.instance_id}.{self.secret}"},
         )
+        self.offered = answer.headers.get(SECRET_HEADER)
         if answer.status_code == 200:
             self.directive = answer.json
         return answer
@@ -594,3 +598,80 @@ def test_a_long_report_is_taken_though_users_bodies_are_short(ready: Guest) -> N
     assert ready.sync(seen_databases=seen).status_code == 304
     page = ready.control_plane.call("GET", "/instances/orders/databases?limit=2").json
     assert [item["name"] for item in page["items"]] == ["database0", "database1"]
+
+
+NEW_SECRETS = {"abilities": ["new_secrets"]}
+
+
+def age_secret(guest: Guest) -> None:
+    """Let the secret be old, and its last offer."""
+    long_ago = now() - timedelta(days=31)
+    with guest.control_plane.app.app_context(), transaction() as session:
+        session.execute(update(Agent).values(secret_since=long_ago, secret_offered_at=long_ago))
+
+
+def test_an_agent_gets_a_new_secret_when_its_own_is_old(
+    ready: Guest, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    ready.sync(**NEW_SECRETS)
+    assert ready.offered is None
+    age_secret(ready)
+    began = time.monotonic()
+    ready.sync(**NEW_SECRETS, wait=20)
+    assert time.monotonic() - began < 10  # not parked with it
+    former, new = ready.secret, ready.offered
+    assert new
+    assert ready.sync(**NEW_SECRETS).status_code in (200, 304)  # with the former, which is valid until
+    assert ready.offered is None
+    ready.secret = new
+    assert ready.sync(**NEW_SECRETS).status_code in (200, 304)
+    ready.secret = former
+    assert ready.sync(**NEW_SECRETS).status_code == 401
+    assert (
+        f"a former secret of the agent of instance {ready.instance_id} came from 127.0.0.1" in caplog.text
+    )
+    assert former not in caplog.text
+    assert new not in caplog.text
+    ready.secret = new
+    ready.sync(**NEW_SECRETS)
+    assert ready.offered is None
+
+
+def test_a_new_secret_that_got_lost_is_followed_by_another(ready: Guest) -> None:
+    age_secret(ready)
+    ready.sync(**NEW_SECRETS)
+    lost = ready.offered
+    age_secret(ready)
+    ready.sync(**NEW_SECRETS)
+    assert ready.offered not in (None, lost)
+    former, ready.secret = ready.secret, str(lost)
+    assert ready.sync(**NEW_SECRETS).status_code == 401
+    ready.secret = former
+    assert ready.sync(**NEW_SECRETS).status_code in (200, 304)
+
+
+def test_an_agent_that_does_not_know_of_new_secrets_keeps_its_own(ready: Guest) -> None:
+    age_secret(ready)
+    ready.sync()
+    assert ready.offered is None
+
+
+def test_an_agent_whose_secret_has_no_date_gets_a_new_one(ready: Guest) -> None:
+    with ready.control_plane.app.app_context(), transaction() as session:
+        session.execute(update(Agent).values(secret_since=None, secret_offered_at=None))
+    ready.sync(**NEW_SECRETS)
+    assert ready.offered
+
+
+def test_registering_anew_ends_a_new_secret_that_was_not_used(ready: Guest) -> None:
+    age_secret(ready)
+    ready.sync(**NEW_SECRETS)
+    unused = ready.offered
+    token = "a token of another start"
+    with ready.control_plane.app.app_context(), transaction() as session:
+        values = {"bootstrap_hash": digest(token), "bootstrap_expires_at": now() + timedelta(minutes=5)}
+        session.execute(update(Agent).values(**values))
+    assert ready.register(token).status_code == 200
+    ready.secret = str(unused)
+    assert ready.sync().status_code == 401

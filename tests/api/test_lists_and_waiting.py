@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from contract import INSTANCE, PASSWORD, Api, Caller, problem
 from control_plane_fixtures import eventually
+from werkzeug.test import TestResponse
 
 from control_plane.clouds import CloudRefusal
 from control_plane.work.changes import Changes
@@ -169,6 +170,29 @@ def test_an_instance_is_read_with_what_is_inside(full: Api) -> None:
     one = full.get("/instances/orders?include=users").json
     assert one is not None
     assert "databases" not in one
+
+
+def test_what_is_inside_is_read_as_it_is_after_every_change(full: Api) -> None:
+    here = "/instances/orders"
+
+    def changed(by: TestResponse | None) -> Any:
+        assert by is None or by.status_code == 202, by.json
+        whole = full.get(f"{here}?include=databases,users").json
+        assert whole is not None
+        inside = {name: walk(full, f"{here}/{name}", 1000) for name in ("databases", "users")}
+        assert {name: whole[name] for name in inside} == inside
+        return inside
+
+    seen = [changed(None)]
+    for change in (
+        lambda: full.put(f"{here}/databases/later", {}),
+        lambda: full.put(f"{here}/databases/later", {"owner": "a"}),
+        lambda: full.put(f"{here}/users/b-1", {"password_version": 7}),
+        lambda: full.delete(f"{here}/databases/later"),
+        lambda: full.report("orders", seen_databases=[]),
+    ):
+        seen.append(changed(change()))
+        assert seen[-1] != seen[-2]
 
 
 class Waiter(threading.Thread):

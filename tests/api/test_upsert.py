@@ -487,3 +487,14 @@ def test_a_datastore_may_name_a_default_version_that_comes_later(api: Api) -> No
     assert after.json is not None
     assert after.json["default_version"] is None
     assert after.headers["ETag"] != before
+
+
+def test_a_grant_takes_the_id_of_a_database_for_its_name(api: Api) -> None:
+    path = "/instances/orders/users/clerk"
+    shop = api.get("/instances/orders/databases/shop").json
+    by_id = {"password": PASSWORD, "grants": [{"database": shop["id"], "privileges": ["SELECT"]}]}
+    assert [grant["database"] for grant in api.made(path, by_id)["grants"]] == ["shop"]
+    with api.unchanged():
+        assert api.put(path, USER).status_code == 200, "by its name it is the same"
+    both = {"password": PASSWORD, "grants": by_id["grants"] + USER["grants"]}
+    problem(api.put(path, both), 422, "invalid", "/grants/1", "same place")

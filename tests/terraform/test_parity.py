@@ -108,6 +108,7 @@ def test_a_page_of_docs_tells_of_everything(provider: Any) -> None:
         "data-sources": "data_source_schemas",
         "list-resources": "list_resource_schemas",
         "actions": "action_schemas",
+        "ephemeral-resources": "ephemeral_resource_schemas",
     }
     if "list_resource_schemas" not in provider:  # Terraform before 1.14
         del folders["list-resources"], folders["actions"]

@@ -1,13 +1,16 @@
-"""What Terraform does to a real engine, once: actions."""
+"""What Terraform does to a real engine in one run: actions, and users that live no longer than it."""
 
 import json
+import os
+import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from serving import Serving, served
+from serving import Serving, eventually, served
 
 REQUIRES = """
 terraform {
@@ -45,6 +48,55 @@ resource "coffret_instance" "orders" {
 """
 
 
+TTL = 3
+"""Seconds that a user of these tests outlives a run that is killed."""
+USERS = f"""
+variable "command" {{ type = string }}
+
+resource "coffret_instance" "orders" {{
+  name      = "orders"
+  datastore = "postgresql"
+  flavor    = "db.small"
+  volume    = {{ size = 1 }}
+}}
+resource "coffret_database" "orders" {{
+  instance = coffret_instance.orders.id
+  name     = "shop"
+}}
+ephemeral "coffret_user" "guest" {{
+  instance    = coffret_database.orders.instance
+  name_prefix = "guest_"
+  ttl         = "{TTL}s"
+  grants      = [{{ database = coffret_database.orders.id, privileges = ["ALL"] }}]
+}}
+resource "terraform_data" "guest" {{
+  triggers_replace = var.command
+  provisioner "local-exec" {{
+    interpreter = ["{sys.executable}", "-c"]
+    command     = var.command
+    environment = {{
+      URI      = ephemeral.coffret_user.guest.uris["shop"]
+      PASSWORD = ephemeral.coffret_user.guest.password
+    }}
+  }}
+}}
+"""
+LOGS_IN_ONCE = """
+import os, psycopg
+assert os.environ["PASSWORD"] in os.environ["URI"]
+with psycopg.connect(os.environ["URI"]) as connection:
+    connection.execute("CREATE TABLE IF NOT EXISTS kept (line int)")
+"""
+OUTLIVES_TWO_TTLS = f"""
+import time
+began = time.monotonic()
+while time.monotonic() - began < {2 * TTL + 1}:
+    {LOGS_IN_ONCE.replace(chr(10), chr(10) + "    ")}
+    time.sleep(0.5)
+"""
+NEVER_ENDS = f"{LOGS_IN_ONCE}\nimport time\nwhile True: time.sleep(60)\n"
+
+
 class Workspace:
     """A folder with a configuration, and Terraform in it."""
 
@@ -62,11 +114,16 @@ class Workspace:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
+    def written(self) -> str:
+        """All that Terraform has left in the folder."""
+        files = [file for file in self.folder.rglob("*") if file.is_file() and file.name != "main.tf"]
+        return "".join(file.read_text(errors="replace") for file in files)
+
 
 @pytest.fixture(scope="module")
 def control_plane() -> Iterator[Serving]:
     """On the local cloud."""
-    with served() as one:
+    with served(COFFRET_SWEEP_SECONDS="0.5") as one:
         one.start()
         yield one
 
@@ -112,3 +169,47 @@ def test_an_action_restarts_the_engine_once(control_plane: Serving, workspace: W
     workspace(*apply[:2], "-var", "connections=60", "-invoke=action.coffret_instance_restart.orders")
     assert starts(control_plane) == began + 2
     workspace("destroy", "-auto-approve", "-var", "connections=60")
+
+
+def guests(control_plane: Serving) -> list[dict[str, Any]]:
+    answer = control_plane.call("GET", "/instances/orders/users")
+    found = answer.json()["items"] if answer.ok else []
+    return [item for item in found if item["name"].startswith("guest_")]
+
+
+def test_a_user_lives_for_a_run_and_leaves_nothing(control_plane: Serving, workspace: Workspace) -> None:
+    (workspace.folder / "main.tf").write_text(REQUIRES + USERS)
+    apply = ("apply", "-auto-approve", "-var")
+    workspace(*apply, f"command={LOGS_IN_ONCE}")
+    assert guests(control_plane) == [], "Terraform has closed it"
+    assert "guest_" not in workspace.written()
+
+    workspace(*apply, f"command={OUTLIVES_TWO_TTLS}")
+    assert guests(control_plane) == []
+    said = control_plane.call("GET", "/events?limit=1000").text
+    assert "has expired" not in said, "it was renewed and then dropped, not forgotten"
+    workspace("plan", "-var", f"command={OUTLIVES_TWO_TTLS}")
+    assert guests(control_plane) == [], "a plan leaves none either"
+    workspace("destroy", "-auto-approve", "-var", "command=")
+
+
+def test_the_user_of_a_run_that_is_killed_goes_by_itself(
+    control_plane: Serving, workspace: Workspace
+) -> None:
+    (workspace.folder / "main.tf").write_text(REQUIRES + USERS)
+    command = [workspace.command, "apply", "-auto-approve", "-var", f"command={NEVER_ENDS}"]
+    with (workspace.folder / "said").open("wb") as said:
+        run = subprocess.Popen(
+            command, cwd=workspace.folder, env=workspace.environment, stdout=said, stderr=said,
+            start_new_session=True,
+        )  # fmt: skip
+    try:
+        eventually(lambda: "Provisioning with" in (workspace.folder / "said").read_text(), 60)
+        (guest,) = guests(control_plane)
+    finally:
+        os.killpg(run.pid, signal.SIGKILL)  # the provider, too
+        run.wait()
+    assert guest["status"]["ready"]
+    eventually(lambda: guests(control_plane) == [], TTL + 10)
+    said_of_it = control_plane.call("GET", "/events?limit=1000").text
+    assert f"User '{guest['name']}' has expired" in said_of_it

@@ -35,7 +35,7 @@ type Client struct {
 	userAgent  string
 	http       *http.Client
 	unusable   error
-	insides    insides
+	wholes     wholes
 }
 
 // Object is a JSON object; its numbers are json.Number.
@@ -97,6 +97,11 @@ func (c *Client) Get(ctx context.Context, path string) (Object, error) {
 // there is none; without If-Match the API would make one, named as the path ends.
 func (c *Client) Replace(ctx context.Context, path string, body Object) (Object, error) {
 	return c.do(ctx, http.MethodPut, path, body, http.Header{"If-Match": {"*"}})
+}
+
+// Patch changes what the body names of a resource (RFC 7396) and returns it.
+func (c *Client) Patch(ctx context.Context, path string, body Object) (Object, error) {
+	return c.do(ctx, http.MethodPatch, path, body, nil)
 }
 
 // Create makes a resource and returns it. A Problem with status 412 says that the name is taken.
@@ -189,7 +194,7 @@ func (c *Client) do(
 	}
 	tries := strings.HasSuffix(path, dryRun)
 	if writes(method) && !tries {
-		defer c.insides.forget()
+		defer c.wholes.forget()
 	}
 	unanswered := false
 	for attempt := 1; ; attempt++ {

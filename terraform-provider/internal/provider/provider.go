@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/action"
 	"github.com/hashicorp/terraform-plugin-framework/datasource"
 	"github.com/hashicorp/terraform-plugin-framework/diag"
+	"github.com/hashicorp/terraform-plugin-framework/ephemeral"
 	"github.com/hashicorp/terraform-plugin-framework/function"
 	"github.com/hashicorp/terraform-plugin-framework/list"
 	"github.com/hashicorp/terraform-plugin-framework/path"
@@ -33,10 +34,11 @@ import (
 type coffret struct{ version string }
 
 var (
-	_ provider.ProviderWithValidateConfig = &coffret{}
-	_ provider.ProviderWithActions        = &coffret{}
-	_ provider.ProviderWithFunctions      = &coffret{}
-	_ provider.ProviderWithListResources  = &coffret{}
+	_ provider.ProviderWithValidateConfig     = &coffret{}
+	_ provider.ProviderWithActions            = &coffret{}
+	_ provider.ProviderWithEphemeralResources = &coffret{}
+	_ provider.ProviderWithFunctions          = &coffret{}
+	_ provider.ProviderWithListResources      = &coffret{}
 )
 
 // New returns a function that makes the provider, as the plugin server wants it.
@@ -165,7 +167,8 @@ func (p *coffret) Configure(
 // hand gives what is offered its client and its settings.
 func hand(resp *provider.ConfigureResponse, made *client.Client, block map[string]tftypes.Value) {
 	settings := runtime.NewSettings(made, block)
-	resp.ResourceData, resp.ListResourceData, resp.ActionData = settings, settings, settings
+	resp.ResourceData, resp.ListResourceData = settings, settings
+	resp.EphemeralResourceData, resp.ActionData = settings, settings
 	resp.DataSourceData = made
 }
 
@@ -214,6 +217,10 @@ func (p *coffret) ListResources(context.Context) []func() list.ListResource {
 		lists = append(lists, func() list.ListResource { return make().(list.ListResource) })
 	}
 	return lists
+}
+
+func (p *coffret) EphemeralResources(context.Context) []func() ephemeral.EphemeralResource {
+	return ephemeralResources
 }
 
 func (p *coffret) Actions(context.Context) []func() action.Action { return actions }

@@ -5,6 +5,7 @@ package provider
 import (
 	"github.com/hashicorp/terraform-plugin-framework/action"
 	"github.com/hashicorp/terraform-plugin-framework/datasource"
+	"github.com/hashicorp/terraform-plugin-framework/ephemeral"
 	"github.com/hashicorp/terraform-plugin-framework/resource"
 
 	"github.com/coffret/terraform-provider-coffret/internal/service/configurationgroup"
@@ -30,6 +31,10 @@ var resources = []func() resource.Resource{
 var actions = []func() action.Action{
 	instance.NewRestart,
 	instance.NewRebuild,
+}
+
+var ephemeralResources = []func() ephemeral.EphemeralResource{
+	user.NewEphemeralResource,
 }
 
 var dataSources = []func() datasource.DataSource{

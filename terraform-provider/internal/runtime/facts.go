@@ -32,10 +32,11 @@ type Facts struct {
 	Timeout time.Duration
 	// EventsOf is the attribute that names the instance whose events explain an error; may be empty.
 	EventsOf string
-	// Around is the path that reads the parent with all that is inside it, and Among the name of the
-	// list there that has this resource; empty when the API has no such thing.
-	Around string
-	Among  string
+	// Include is the query that reads a resource with all that is inside it: this one or, where Around is its path,
+	// the parent, whose list Among has this one. They are empty when the API has no such thing.
+	Include string
+	Around  string
+	Among   string
 	// Filters are those of the list that has resources like this.
 	Filters []Filter
 }

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -147,12 +148,17 @@ func (r *Resource) Read(ctx context.Context, req resource.ReadRequest, resp *res
 	r.identify(ctx, resp.Identity, made)
 }
 
+// read makes one request for an instance and all that is inside it, whichever of them is read first.
 func (r *Resource) read(ctx context.Context, prior values) (client.Object, error) {
-	here, id := r.facts.byID(prior), text(prior["id"])
-	if r.facts.Around == "" || id == "" {
-		return r.settings.client.Get(ctx, here)
+	here, include := r.facts.byID(prior), r.facts.Include
+	switch {
+	case r.facts.Around != "":
+		around, key := r.facts.at(r.facts.Around, prior), cmp.Or(text(prior["id"]), text(prior[r.facts.Key]))
+		return r.settings.client.GetInside(ctx, here, around, include, r.facts.Among, key)
+	case include != "":
+		return r.settings.client.GetWhole(ctx, here, include, r.facts.byName(prior))
 	}
-	return r.settings.client.GetInside(ctx, here, r.facts.at(r.facts.Around, prior), r.facts.Among, id)
+	return r.settings.client.Get(ctx, here)
 }
 
 func (r *Resource) Update(

@@ -27,7 +27,8 @@ var facts = runtime.Facts{
 	Waits:    true,
 	Timeout:  10 * time.Minute,
 	EventsOf: "instance",
-	Around:   "/v1/instances/{instance}?include=databases,users",
+	Include:  "include=databases,users",
+	Around:   "/v1/instances/{instance}",
 	Among:    "databases",
 	Fields: []runtime.Field{
 		{Attr: "id", JSON: []string{"id"}, Stable: true},

@@ -42,6 +42,7 @@ var facts = runtime.Facts{
 	Waits:    true,
 	Timeout:  30 * time.Minute,
 	EventsOf: "id",
+	Include:  "include=databases,users",
 	Filters: []runtime.Filter{
 		{Name: "name", Description: "Only the one of this name."},
 		{Name: "datastore", Description: "Only those of this datastore."},

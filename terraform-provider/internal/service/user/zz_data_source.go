@@ -67,7 +67,7 @@ func NewDataSource() datasource.DataSource {
 				NestedObject: schema.NestedAttributeObject{
 					Attributes: map[string]schema.Attribute{
 						"database": schema.StringAttribute{
-							MarkdownDescription: "Database of the instance (PostgreSQL, MariaDB).",
+							MarkdownDescription: "Name or id of a database of the instance (PostgreSQL, MariaDB).",
 							Computed:            true,
 						},
 						"privileges": schema.SetAttribute{

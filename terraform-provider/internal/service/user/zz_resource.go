@@ -33,7 +33,8 @@ var facts = runtime.Facts{
 	Waits:    true,
 	Timeout:  10 * time.Minute,
 	EventsOf: "instance",
-	Around:   "/v1/instances/{instance}?include=databases,users",
+	Include:  "include=databases,users",
+	Around:   "/v1/instances/{instance}",
 	Among:    "users",
 	Fields: []runtime.Field{
 		{Attr: "id", JSON: []string{"id"}, Stable: true},
@@ -113,7 +114,7 @@ func NewResource() resource.Resource {
 				NestedObject: schema.NestedAttributeObject{
 					Attributes: map[string]schema.Attribute{
 						"database": schema.StringAttribute{
-							MarkdownDescription: "Database of the instance (PostgreSQL, MariaDB).",
+							MarkdownDescription: "Name or id of a database of the instance (PostgreSQL, MariaDB).",
 							Optional:            true,
 						},
 						"privileges": schema.SetAttribute{
