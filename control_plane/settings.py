@@ -1,6 +1,7 @@
 """Every setting, typed, from COFFRET_* variables over a file of NAME=value lines (COFFRET_CONFIG)."""
 
 import enum
+import importlib.util
 import math
 import os
 import types
@@ -27,6 +28,11 @@ class LogLevel(enum.StrEnum):
 class Auth(enum.StrEnum):
     TOKENS = "tokens"
     KEYSTONE = "keystone"
+
+
+class Work(enum.StrEnum):
+    INLINE = "inline"
+    CELERY = "celery"
 
 
 class SettingsError(CoffretError):
@@ -76,9 +82,28 @@ class Settings:
         " in one worker process; past it they are answered at once.",
         least=0,
     )
+    agents_parked_limit: int = _setting(
+        5000,
+        "How many agents' syncs may be parked at once in one worker process of the role `agents`; past it"
+        " agents are asked to come again later.",
+        least=0,
+    )
+    work: Work = _setting(
+        Work.INLINE,
+        "Where instances are reconciled: `inline` (in `coffret serve`), or `celery` (in any number of"
+        " `coffret worker`, on any number of hosts, that RabbitMQ tells of them).",
+    )
+    broker_url: str = _setting(
+        "",
+        "With `celery`: URL of RabbitMQ, such as `amqp://coffret:password@mq1/coffret`; of a cluster's"
+        " nodes with `;` between them.",
+        secret=True,
+    )
     runner_threads: int = _setting(4, "How many instances are reconciled at once in a process.", least=1)
     sweep_seconds: float = _setting(
-        5.0, "Seconds between two sweeps for instances that are due.", least=0.1
+        5.0,
+        "Seconds between two sweeps for instances that are due, however many processes there are.",
+        least=0.1,
     )
     tls_certificate: Path | None = _setting(
         None, "PEM file with the certificate to serve with, its chain included. Unset: plain HTTP."
@@ -181,6 +206,17 @@ class Settings:
     @property
     def _file(self) -> Path:
         return self.data_dir / "coffret.db"
+
+    def check_celery(self) -> None:
+        """Raises SettingsError when something is missing for work over Celery."""
+        if self.work is not Work.CELERY:
+            raise SettingsError(
+                "This is for COFFRET_WORK=celery; with `inline`, `coffret serve` does the work."
+            )
+        if importlib.util.find_spec("celery") is None:
+            raise SettingsError("COFFRET_WORK=celery needs Celery: pip install 'coffret[celery]'.")
+        if not self.broker_url:
+            raise SettingsError("COFFRET_WORK=celery needs COFFRET_BROKER_URL, the URL of RabbitMQ.")
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> "Settings":

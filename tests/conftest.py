@@ -1,4 +1,4 @@
-"""What tests of several kinds need: Terraform with the provider of this checkout, and state databases."""
+"""What tests of several folders need: databases, a broker, and Terraform with this checkout's provider."""
 
 import contextlib
 import os
@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from stores import SERVERS, File, OnServer, Store, running
+from rabbitmq import SERVER, RabbitMQ, running
+from stores import SERVERS, File, OnServer, Store, started
 
 PROVIDER = Path(__file__).parents[1] / "terraform-provider"
 
@@ -20,6 +21,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item.get_closest_marker("slow") and not item.get_closest_marker("openstack"):
             item.add_marker(pytest.mark.skip(reason="takes long and rarely breaks: make test-slow"))
+
+
+@pytest.fixture(scope="session")
+def rabbitmq() -> Iterator[RabbitMQ]:
+    """A broker that all tests use together, each with a queue of its own."""
+    if not SERVER.exists():
+        pytest.skip("work over RabbitMQ is not tested: apt-get install rabbitmq-server")
+    with running() as broker:
+        yield broker
 
 
 @pytest.fixture(scope="session")
@@ -60,7 +70,7 @@ def store(request: pytest.FixtureRequest) -> Iterator[Store]:
         return
     with contextlib.ExitStack() as stack:
         try:
-            server = stack.enter_context(running(SERVERS[request.param]))
+            server = stack.enter_context(started(SERVERS[request.param]))
         except LookupError as missing:
             pytest.skip(f"the state is not tested on {request.param}: {missing}")
         yield OnServer(server)

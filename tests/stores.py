@@ -5,7 +5,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -17,6 +16,7 @@ import flask_migrate
 import psycopg
 import pymysql
 from flask import Flask
+from rabbitmq import free_ports
 from sqlalchemy import Table, delete, text
 
 from control_plane.database import db
@@ -196,15 +196,12 @@ SERVERS: dict[str, type[PostgreSQL] | type[MariaDB]] = {"postgresql": PostgreSQL
 
 
 @contextlib.contextmanager
-def running(kind: type[PostgreSQL] | type[MariaDB]) -> Iterator[PostgreSQL | MariaDB]:
+def started(kind: type[PostgreSQL] | type[MariaDB]) -> Iterator[PostgreSQL | MariaDB]:
     """A server of that kind. Raises LookupError when its programs are not on this machine."""
     kind.binaries()
     folder = Path(tempfile.mkdtemp(prefix=f"coffret-{kind.name}-", dir="/tmp"))  # short paths for sockets
     folder.chmod(0o755)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = kind(folder, port)
+    server = kind(folder, *free_ports(1))
     try:
         server.start()
         yield server

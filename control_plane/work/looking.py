@@ -6,6 +6,7 @@ import random
 from flask import Flask
 
 from control_plane.clouds import Cloud
+from control_plane.database import repeated
 from control_plane.events import service as events
 from control_plane.instances.models import Instance
 from control_plane.instances.reconcile import Look, reconcile
@@ -29,7 +30,7 @@ def look_at(app: Flask, cloud: Cloud, instance_id: str) -> float | None:
             if look.gone:
                 log.info("%s", look.sentence)
                 return None
-            return _finish(lease, look)
+            return repeated(_finish)(lease, look)
         except LeaseLost as lost:
             log.info("%s", lost)
             return None
@@ -39,7 +40,7 @@ def look_at(app: Flask, cloud: Cloud, instance_id: str) -> float | None:
 
 def _take(instance_id: str) -> Lease | None:
     """The lease, if there is something to do; its holder sees at release that it was asked for."""
-    lease = leases.acquire(instance_id)
+    lease = repeated(leases.acquire)(instance_id)
     if lease is None and (held := leases.holdings(Instance.id == instance_id)) and held[0].ended:
         leases.void(held)
         return leases.acquire(instance_id)
@@ -48,7 +49,7 @@ def _take(instance_id: str) -> Lease | None:
 
 def _look(lease: Lease, cloud: Cloud) -> Look:
     try:
-        return reconcile(lease.instance_id, cloud, lease)
+        return repeated(reconcile)(lease.instance_id, cloud, lease)
     except LeaseLost:
         raise
     except Exception as error:
