@@ -2,11 +2,11 @@
 package main
 
 import (
-	"context"
 	"flag"
 	"log"
 
-	"github.com/hashicorp/terraform-plugin-framework/providerserver"
+	"github.com/hashicorp/terraform-plugin-go/tfprotov6"
+	"github.com/hashicorp/terraform-plugin-go/tfprotov6/tf6server"
 
 	"github.com/coffret/terraform-provider-coffret/internal/provider"
 )
@@ -17,10 +17,12 @@ var version = "dev"
 func main() {
 	debug := flag.Bool("debug", false, "wait for a debugger instead of for Terraform")
 	flag.Parse()
-	err := providerserver.Serve(context.Background(), provider.New(version), providerserver.ServeOpts{
-		Address: "registry.terraform.io/coffret/coffret",
-		Debug:   *debug,
-	})
+	var options []tf6server.ServeOpt
+	if *debug {
+		options = append(options, tf6server.WithManagedDebug())
+	}
+	err := tf6server.Serve("registry.terraform.io/coffret/coffret",
+		func() tfprotov6.ProviderServer { return provider.Server(version) }, options...)
 	if err != nil {
 		log.Fatal(err)
 	}
