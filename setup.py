@@ -47,6 +47,7 @@ setup(
         "limits>=4",
         "marshmallow>=4",
         "oslo.policy>=4.5",
+        "prometheus-client>=0.21",
         "scramp>=1.4",
         "SQLAlchemy>=2.0.36",
     ],
@@ -67,6 +68,7 @@ setup(
             "types-requests",
         ],
         "openstack": ["keystonemiddleware>=10.7", "openstacksdk>=4.4"],
+        "celery": ["celery>=5.6", "kombu>=5.7"],  # kombu's loop is woken by the threads of a pool since
         "gateway": ["gevent>=24.10.1"],  # the oldest that gunicorn takes
         "generate": ["Jinja2>=3.1"],
     },

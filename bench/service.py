@@ -81,11 +81,12 @@ def serving(
     *,
     coffret: Sequence[str] = COFFRET,
     project: str = "default",
+    role: str = "all",
     **settings: str,
 ) -> Iterator[Service]:
     """A control plane that answers, and a token of `project`; `coffret` is the command to run.
 
-    At its end its instances are deleted and it is stopped.
+    At its end its instances are deleted, unless its `role` leaves that to others, and it is stopped.
     """
     data = Path(tempfile.mkdtemp(prefix="coffret-bench-"))
     data.chmod(0o711)  # engines of another account pass through to their own folders
@@ -102,7 +103,7 @@ def serving(
     env |= {f"COFFRET_{name.upper()}": value for name, value in settings.items()}
     create = [*COFFRET, "token", "create", "bench", "--role", "admin", "--project", project]
     token = subprocess.run(create, env=env, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
-    process = subprocess.Popen([*coffret, "serve"], env=env, start_new_session=True)
+    process = subprocess.Popen([*coffret, "serve", "--role", role], env=env, start_new_session=True)
     try:
         with requests.Session() as http:
             http.trust_env = False
@@ -112,7 +113,9 @@ def serving(
             try:
                 yield service
             finally:
-                if cloud == "local":
+                if role != "all":
+                    pass
+                elif cloud == "local":
                     for instance in service.get("/instances")["items"]:
                         service.delete(f"/instances/{instance['name']}")
                 elif cloud != "noop":

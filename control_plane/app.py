@@ -12,6 +12,9 @@ from flask import Flask, Response, current_app, g, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 import control_plane
+from control_plane.agents.gate import PASSING, Gate
+from control_plane.agents.hearing import Attendance, LastWords
+from control_plane.agents.spacing import Spacing
 from control_plane.agents.views import blueprint as agents
 from control_plane.auth import identity
 from control_plane.auth.policy import Policy
@@ -34,7 +37,7 @@ from control_plane.provider.releases import Releases
 from control_plane.provider.views import blueprint as provider
 from control_plane.quotas.views import blueprint as quotas
 from control_plane.secrets import open_keys
-from control_plane.settings import Settings
+from control_plane.settings import Settings, Work
 from control_plane.users.views import blueprint as users
 from control_plane.work import turns  # noqa: F401 - the table must be known
 from control_plane.work.changes import Changes
@@ -77,7 +80,8 @@ def create_app(settings: Settings, cloud: Cloud, role: ServerRole = ServerRole.A
     app.config.update(
         SQLALCHEMY_DATABASE_URI=settings.sqlalchemy_url,
         SQLALCHEMY_ENGINE_OPTIONS={
-            "pool_size": settings.threads + settings.runner_threads + 1,
+            "pool_size": _connections(settings, role),
+            "hide_parameters": True,  # in errors, and so in the log: verifiers
             "pool_use_lifo": True,  # few connections stay warm instead of all becoming lukewarm
         },
         MAX_CONTENT_LENGTH=settings.max_body_bytes,
@@ -96,8 +100,14 @@ def create_app(settings: Settings, cloud: Cloud, role: ServerRole = ServerRole.A
     app.extensions["coffret_keystone"] = identity.open_keystone(settings)
     app.extensions["coffret_rate_limits"] = RateLimits(settings)
     app.extensions["coffret_releases"] = Releases.open(settings.provider_dir)
-    app.extensions["coffret_changes"] = Changes(settings.parked_limit)
-    app.extensions["coffret_runner"] = Runner(partial(look_at, app, cloud), settings.runner_threads)
+    app.extensions["coffret_changes"] = Changes(
+        settings.agents_parked_limit if role == ServerRole.AGENTS else settings.parked_limit
+    )
+    app.extensions["coffret_gate"] = Gate()
+    app.extensions["coffret_spacing"] = Spacing()
+    app.extensions["coffret_last_words"] = LastWords()
+    app.extensions["coffret_attendance"] = Attendance(app)
+    app.extensions["coffret_runner"] = _runner(app, cloud, settings)
     problems.register(app)
     app.before_request(_number)
     app.after_request(_sign)
@@ -112,6 +122,23 @@ def create_app(settings: Settings, cloud: Cloud, role: ServerRole = ServerRole.A
         for blueprint in RESOURCES:
             api.register_blueprint(blueprint)
     return app
+
+
+def _runner(app: Flask, cloud: Cloud, settings: Settings) -> Runner:
+    if settings.work is Work.INLINE:
+        return Runner(partial(look_at, app, cloud), settings.runner_threads)
+    settings.check_celery()
+    from control_plane.work.broker import Broker
+
+    broker = Broker(settings)
+    return Runner(broker.hand_over, threads=1, close=broker.close)
+
+
+def _connections(settings: Settings, role: ServerRole) -> int:
+    """To the state database, kept open in a process."""
+    if role == ServerRole.AGENTS:
+        return PASSING + 2  # lookout and attendance
+    return settings.threads + settings.runner_threads + 1
 
 
 def _number() -> None:

@@ -67,6 +67,21 @@ def serve_command(settings: Settings, role: str) -> None:
     serve(settings, ServerRole(role))
 
 
+@main.command("worker")
+@click.option(
+    "--concurrency",
+    type=click.IntRange(1),
+    help="How many instances it reconciles at once. Default: COFFRET_RUNNER_THREADS.",
+)
+@click.pass_obj
+def worker_command(settings: Settings, concurrency: int | None) -> None:
+    """Reconcile what RabbitMQ tells of, until SIGTERM; for COFFRET_WORK=celery."""
+    settings.check_celery()
+    from control_plane.worker import work
+
+    work(settings, concurrency)
+
+
 @main.group("db")
 def database() -> None:
     """The state database."""

@@ -19,6 +19,7 @@ from flask import Flask
 from gunicorn.app.base import BaseApplication
 
 from control_plane import gateway, secrets
+from control_plane.agents.hearing import Attendance
 from control_plane.app import ServerRole, create_app
 from control_plane.clouds import Cloud
 from control_plane.clouds.local.places import make_folder
@@ -27,7 +28,7 @@ from control_plane.database import db
 from control_plane.datastores import service as datastores
 from control_plane.provider.releases import Releases
 from control_plane.secrets import rotation
-from control_plane.settings import Settings, SettingsError
+from control_plane.settings import Settings, SettingsError, Work
 from control_plane.work import turns
 from control_plane.work.changes import Changes
 from control_plane.work.lease import void_all
@@ -84,7 +85,8 @@ def prepare(app: Flask, settings: Settings, role: ServerRole = ServerRole.ALL) -
         if secrets.keys().newest is None:
             log.warning("secrets are kept in clear; docs/operators/secrets.md says how they are encrypted")
         datastores.import_shipped(images=settings.cloud == "openstack")
-        if db.engine.dialect.name == "sqlite" and role == ServerRole.ALL:
+        inline = settings.work is Work.INLINE
+        if inline and role == ServerRole.ALL and db.engine.dialect.name == "sqlite":
             void_all()  # one such process at a time has this file, so nobody holds a lease
             turns.forgo(TURN)
         db.session.remove()
@@ -115,6 +117,8 @@ def _logging(level: str) -> dict[str, Any]:
             "alembic": {"level": "WARNING"},
             "gunicorn.error": {"level": "WARNING", "handlers": [], "propagate": True},
             "gunicorn.access": {"level": "WARNING", "handlers": [], "propagate": True},
+            "celery.worker.strategy": {"level": "WARNING"},  # a line for each message
+            "celery.app.trace": {"level": "WARNING"},
         },
     }
 
@@ -125,7 +129,8 @@ class UtcFormatter(logging.Formatter):
 
 def gunicorn_options(settings: Settings, role: ServerRole = ServerRole.ALL) -> dict[str, Any]:
     """All of gunicorn's settings but the hooks that concern the application."""
-    return _common_options(settings) | (gateway.OPTIONS if role == ServerRole.AGENTS else {})
+    own = gateway.gunicorn_options(settings) if role == ServerRole.AGENTS else {}
+    return _common_options(settings) | own
 
 
 def _common_options(settings: Settings) -> dict[str, Any]:
@@ -151,7 +156,7 @@ class _Server(BaseApplication):
         self._settings = settings
         self._cloud = cloud
         self._role = role
-        self._beside: list[Lookout | Runner | Sweep] = []
+        self._beside: list[Lookout | Attendance | Runner | Sweep] = []
         """What runs beside the web in a worker, in the order in which it starts."""
         super().__init__()
 
@@ -170,9 +175,11 @@ class _Server(BaseApplication):
         app: Flask = worker.wsgi
         changes: Changes = app.extensions["coffret_changes"]
         _let_go_at_end(changes)
-        self._beside = [Lookout(app, changes)]
-        if self._role == ServerRole.ALL:
-            runner: Runner = app.extensions["coffret_runner"]
+        self._beside = [Lookout(app, changes), app.extensions["coffret_attendance"]]
+        runner: Runner = app.extensions["coffret_runner"]
+        if self._settings.work is Work.CELERY:
+            self._beside += [runner]
+        elif self._role == ServerRole.ALL:
             sweep = Sweep(app, self._cloud, runner, self._settings.sweep_seconds)
             self._beside += [runner, sweep]
         for one in self._beside:

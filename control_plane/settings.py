@@ -1,6 +1,7 @@
 """Every setting, typed, from COFFRET_* variables over a file of NAME=value lines (COFFRET_CONFIG)."""
 
 import enum
+import importlib.util
 import math
 import os
 import types
@@ -26,6 +27,11 @@ class Auth(enum.StrEnum):
     KEYSTONE = "keystone"
 
 
+class Work(enum.StrEnum):
+    INLINE = "inline"
+    CELERY = "celery"
+
+
 class SettingsError(CoffretError):
     """A setting cannot be used; says which and what would be right."""
 
@@ -33,8 +39,8 @@ class SettingsError(CoffretError):
     title = "A setting is wrong"
 
 
-def _setting(default: Any, doc: str, *, least: float | None = None) -> Any:
-    return field(default=default, metadata={"doc": doc, "least": least})
+def _setting(default: Any, doc: str, *, least: float | None = None, secret: bool = False) -> Any:
+    return field(default=default, repr=not secret, metadata={"doc": doc, "least": least})
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,9 @@ class Settings:
     data_dir: Path = _setting(
         Path(".coffret"), "Folder for the state database and, on the local cloud, the instances."
     )
-    database_url: str = _setting("", "SQLAlchemy URL of the state database. Empty: SQLite in `data_dir`.")
+    database_url: str = _setting(
+        "", "SQLAlchemy URL of the state database. Empty: SQLite in `data_dir`.", secret=True
+    )
     secrets_keys: Path | None = _setting(
         None,
         "File with the keys that secrets in the state database are encrypted with, one a line, newest"
@@ -63,9 +71,28 @@ class Settings:
         " in one worker process; past it they are answered at once.",
         least=0,
     )
+    agents_parked_limit: int = _setting(
+        5000,
+        "How many agents' syncs may be parked at once in one worker process of the role `agents`; past it"
+        " agents are asked to come again later.",
+        least=0,
+    )
+    work: Work = _setting(
+        Work.INLINE,
+        "Where instances are reconciled: `inline` (in `coffret serve`), or `celery` (in any number of"
+        " `coffret worker`, on any number of hosts, that RabbitMQ tells of them).",
+    )
+    broker_url: str = _setting(
+        "",
+        "With `celery`: URL of RabbitMQ, such as `amqp://coffret:password@mq1/coffret`; of a cluster's"
+        " nodes with `;` between them.",
+        secret=True,
+    )
     runner_threads: int = _setting(4, "How many instances are reconciled at once in a process.", least=1)
     sweep_seconds: float = _setting(
-        5.0, "Seconds between two sweeps for instances that are due.", least=0.1
+        5.0,
+        "Seconds between two sweeps for instances that are due, however many processes there are.",
+        least=0.1,
     )
     tls_certificate: Path | None = _setting(
         None, "PEM file with the certificate to serve with, its chain included. Unset: plain HTTP."
@@ -139,6 +166,7 @@ class Settings:
         "memory://",
         "Where requests are counted: `memory://`, each process for itself, or a storage that processes"
         " share, such as `valkey://host:6379` (https://limits.readthedocs.io/en/stable/storage.html).",
+        secret=True,
     )
     proxies: int = _setting(
         0,
@@ -157,6 +185,17 @@ class Settings:
     @property
     def sqlalchemy_url(self) -> str:
         return self.database_url or f"sqlite:///{(self.data_dir / 'coffret.db').absolute()}"
+
+    def check_celery(self) -> None:
+        """Raises SettingsError when something is missing for work over Celery."""
+        if self.work is not Work.CELERY:
+            raise SettingsError(
+                "This is for COFFRET_WORK=celery; with `inline`, `coffret serve` does the work."
+            )
+        if importlib.util.find_spec("celery") is None:
+            raise SettingsError("COFFRET_WORK=celery needs Celery: pip install 'coffret[celery]'.")
+        if not self.broker_url:
+            raise SettingsError("COFFRET_WORK=celery needs COFFRET_BROKER_URL, the URL of RabbitMQ.")
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> "Settings":

@@ -11,7 +11,7 @@ set -euo pipefail
 profile=$1
 case $profile in
     run) extras=embedded ;;
-    dev) extras=embedded,test,generate,openstack,gateway ;;
+    dev) extras=embedded,test,generate,openstack,gateway,celery ;;
     *) echo "usage: scripts/setup.sh run|dev" >&2; exit 2 ;;
 esac
 

@@ -1,11 +1,13 @@
-"""Terraform with the provider of this checkout, for whatever test applies something."""
+"""What tests of several folders need: a broker, and Terraform with the provider of this checkout."""
 
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from rabbitmq import SERVER, RabbitMQ, running
 
 PROVIDER = Path(__file__).parents[1] / "terraform-provider"
 
@@ -17,6 +19,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item.get_closest_marker("slow") and not item.get_closest_marker("openstack"):
             item.add_marker(pytest.mark.skip(reason="takes long and rarely breaks: make test-slow"))
+
+
+@pytest.fixture(scope="session")
+def rabbitmq() -> Iterator[RabbitMQ]:
+    """A broker that all tests use together, each with a queue of its own."""
+    if not SERVER.exists():
+        pytest.skip("work over RabbitMQ is not tested: apt-get install rabbitmq-server")
+    with running() as broker:
+        yield broker
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@ import requests
 from control_plane.clouds.local.places import Places
 
 ROOT = Path(__file__).parents[1]
+ENGINES = ("postgres", "valkey-server", "mariadbd")
 STARTING = 60
 """Seconds that a control plane may take until it answers: two where nothing else runs."""
 
@@ -27,8 +28,9 @@ STARTING = 60
 class Serving:
     """One control plane that may be killed and started again."""
 
-    def __init__(self, folder: Path, **settings: str) -> None:
+    def __init__(self, folder: Path, role: str = "all", **settings: str) -> None:
         self.folder = folder
+        self.role = role
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             bind = f"127.0.0.1:{probe.getsockname()[1]}"
@@ -64,7 +66,7 @@ class Serving:
     def launch(self) -> None:
         with (self.folder / "serve.log").open("ab") as log:
             self.process = subprocess.Popen(
-                self.command("serve"), env=self.environment, stdout=log, stderr=log
+                self.command("serve", "--role", self.role), env=self.environment, stdout=log, stderr=log
             )
 
     def answers(self) -> bool:
@@ -114,7 +116,7 @@ class Serving:
 
     def engines(self) -> list[psutil.Process]:
         """Engines in the folder; not their own children."""
-        found = self._processes("postgres") + self._processes("valkey-server")
+        found = [each for name in ENGINES for each in self._processes(name)]
         return [process for process in found if process.parent() not in found]
 
     def _processes(self, *words: str) -> list[psutil.Process]:

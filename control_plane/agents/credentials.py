@@ -3,12 +3,14 @@
 import hmac
 import logging
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Never
 
 from flask import current_app
 
+from control_plane.agents import heads
+from control_plane.agents.heads import Head
 from control_plane.agents.models import Agent
 from control_plane.auth.context import address
 from control_plane.auth.tokens import digest
@@ -98,24 +100,35 @@ def register(instance_id: str, token: str) -> str:
     return secret
 
 
-def authenticate(authorization: str) -> str:
-    """Id of the instance that `Bearer <instance id>.<secret>` speaks for.
+@dataclass(frozen=True)
+class Claim:
+    """Whom an agent says that it speaks for, and its proof."""
 
-    Raises Unauthenticated and Gone.
-    """
+    instance_id: str
+    secret: str = field(repr=False)
+
+
+def claim(authorization: str) -> Claim:
+    """What `Bearer <instance id>.<secret>` claims. Raises Unauthenticated."""
     scheme, _, text = authorization.partition(" ")
     instance_id, dot, secret = text.strip().partition(".")
     if scheme.lower() != "bearer" or not dot:
         raise Unauthenticated("Agents send `Authorization: Bearer <instance id>.<secret>`.")
-    agent = db.session.get(Agent, instance_id)
-    given = digest(secret)
-    if agent is None or given not in (agent.secret_hash, agent.next_secret_hash):
-        if agent is not None and given == agent.former_secret_hash:
-            log.warning("a former secret of the agent of instance %s came from %s", instance_id, address())
-        _refuse(instance_id, "The agent's secret is not, or no longer, valid; register again.")
-    if given == agent.next_secret_hash:
-        _take_new(instance_id, given)
-    return instance_id
+    return Claim(instance_id, secret)
+
+
+def authenticate(claim: Claim) -> Head:
+    """The head of the agent that may speak for the instance. Raises Unauthenticated and Gone."""
+    head, given = heads.find(claim.instance_id), digest(claim.secret)
+    if head is None or given not in (head.secret_hash, head.next_secret_hash):
+        if head is not None and given == head.former_secret_hash:
+            log.warning(
+                "a former secret of the agent of instance %s came from %s", claim.instance_id, address()
+            )
+        _refuse(claim.instance_id, "The agent's secret is not, or no longer, valid; register again.")
+    if given == head.next_secret_hash:
+        _take_new(claim.instance_id, given)
+    return head
 
 
 def _take_new(instance_id: str, given: str) -> None:
@@ -130,18 +143,17 @@ def _take_new(instance_id: str, given: str) -> None:
     log.info("the agent of instance %s has a new secret", instance_id)
 
 
-def offer(instance_id: str) -> str | None:
+def offer(head: Head) -> str | None:
     """A new secret for the agent if it is time; only its digest is kept.
 
     Whoever does not get it, or dies before it is kept, goes on with the present one and is offered another.
     """
     settings: Settings = current_app.extensions["coffret_settings"]
-    agent = db.session.get_one(Agent, instance_id)
-    if not _is_due(agent, settings.agent_secret_days):
+    if not _is_due(head, settings.agent_secret_days):
         return None
     secret = secrets.token_urlsafe(32)
     with transaction() as session:
-        agent = session.get_one(Agent, instance_id, with_for_update=True, populate_existing=True)
+        agent = session.get_one(Agent, head.instance_id, with_for_update=True, populate_existing=True)
         if not _is_due(agent, settings.agent_secret_days):
             return None
         agent.next_secret_hash = digest(secret)
@@ -149,7 +161,7 @@ def offer(instance_id: str) -> str | None:
     return secret
 
 
-def _is_due(agent: Agent, days: float) -> bool:
+def _is_due(agent: Agent | Head, days: float) -> bool:
     if not days or (agent.secret_offered_at and agent.secret_offered_at > now() - OFFER_EVERY):
         return False
     return agent.secret_since is None or agent.secret_since < now() - timedelta(days=days)

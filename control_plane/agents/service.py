@@ -3,15 +3,14 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import select, update
 
 from control_plane import work
-from control_plane.agents import directive
+from control_plane.agents import directive, heads
 from control_plane.agents.credentials import Gone
-from control_plane.agents.models import Agent
+from control_plane.agents.heads import Head
 from control_plane.database import db, now, transaction
 from control_plane.databases.models import Database, InstanceObject
 from control_plane.events import service as events
@@ -20,8 +19,6 @@ from control_plane.instances.status import summarise
 from control_plane.users.models import User
 from guest_agent.protocol import Directive, Outcome, Report
 
-SEEN_EVERY = timedelta(seconds=20)
-"""How often an agent's freshness is written at most."""
 _APART = ("databases", "users", "repairs", "wait")
 """Parts of a report that do not stay with the instance."""
 _NO_NEWS = ("run", "sequence")
@@ -31,36 +28,43 @@ _ACTOR = "agent"
 """Who acts, in events."""
 
 
-def take(instance_id: str, report: Report) -> None:
-    """Store a report; writes nothing when it says nothing new. Raises Gone."""
+def take(instance_id: str, report: Report) -> int | None:
+    """Store a report; writes nothing when it says nothing new. Raises Gone.
+
+    Returns the revision of the row that says the same as the report; None when it came late, or told of
+    something that happened once.
+    """
     instance = _get(instance_id)
-    agent = db.session.get_one(Agent, instance_id)
-    news = _news(instance, report)
-    stale = agent.last_seen_at is None or now() - agent.last_seen_at > SEEN_EVERY
+    news, revision = _news(instance, report), instance.revision
+    late = _late(instance, report)
     db.session.rollback()
-    if not news and not stale:
-        return
-    with transaction() as session:
-        session.execute(
-            update(Agent).where(Agent.instance_id == instance_id).values(last_seen_at=now()),
-            execution_options={"synchronize_session": False},
-        )
-        instance = _get(instance_id, for_update=True)
-        if _news(instance, report):
-            store(instance, report)
+    if news:
+        with transaction() as session:
+            instance = _get(instance_id, for_update=True)
+            late = _late(instance, report)
+            if _news(instance, report):
+                store(instance, report)
+            session.flush()
+            revision = instance.revision
+    return None if late or report["repairs"] else revision
+
+
+def head(instance_id: str) -> Head:
+    """The head as it is now. Raises Gone."""
+    found = heads.find(instance_id)
+    if found is None:
+        raise Gone
+    return found
 
 
 def desired(instance_id: str, held: str | None) -> Directive | None:
     """The directive, unless the one `held` by the agent is it. Raises Gone."""
-    newest = db.session.scalar(select(Instance.desired_revision).filter_by(id=instance_id))
-    if newest is not None and held == f"{instance_id}-{newest}":
+    if heads.holds(head(instance_id), held):
         return None  # without loading the whole row: parked agents look often
-    return directive.build(_get(instance_id))
-
-
-def converging(instance_id: str) -> bool:
-    instance = _get(instance_id)
-    return instance.converged_revision < instance.desired_revision or not instance.ready
+    try:
+        return directive.build(_get(instance_id))
+    finally:
+        db.session.rollback()
 
 
 def store(instance: Instance, report: Report) -> None:

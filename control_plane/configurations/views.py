@@ -57,6 +57,7 @@ class ConfigurationGroupByName(MethodView):
         return answers.resource(row, _dump(row))
 
     @blueprint.response(200, ConfigurationGroupSchema)
+    @blueprint.alt_response(201, schema=ConfigurationGroupSchema)
     @authorize("configuration_groups:update")
     @takes_dry_run()
     @takes(ConfigurationGroupSchema)

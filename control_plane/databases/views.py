@@ -52,6 +52,7 @@ class DatabaseByName(MethodView):
         return answers.resource(row, schema.dump(row))
 
     @blueprint.response(200, DatabaseSchema)
+    @blueprint.alt_response(202, schema=DatabaseSchema)
     @authorize("databases:update")
     @takes_dry_run()
     @takes(DatabaseSchema)
@@ -60,6 +61,7 @@ class DatabaseByName(MethodView):
         return self._put(instance, database, body)
 
     @blueprint.response(200, DatabaseSchema)
+    @blueprint.alt_response(202, schema=DatabaseSchema)
     @authorize("databases:update")
     @takes_dry_run()
     @takes_patch(DatabaseSchema)
@@ -77,6 +79,7 @@ class DatabaseByName(MethodView):
         )  # fmt: skip
 
     @blueprint.response(202, DatabaseSchema)
+    @blueprint.alt_response(204)
     @authorize("databases:delete")
     @takes_dry_run(DatabaseSchema)
     def delete(self, instance: str, database: str) -> Response:

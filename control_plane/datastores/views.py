@@ -55,6 +55,7 @@ class DatastoreByName(MethodView):
         return answers.resource(row, schema.dump(row))
 
     @blueprint.response(200, DatastoreSchema)
+    @blueprint.alt_response(201, schema=DatastoreSchema)
     @authorize("datastores:update")
     @takes_dry_run()
     @takes(DatastoreSchema)
@@ -109,6 +110,7 @@ class VersionByName(MethodView):
         return answers.resource(row, version_schema.dump(row))
 
     @blueprint.response(200, DatastoreVersionSchema)
+    @blueprint.alt_response(201, schema=DatastoreVersionSchema)
     @authorize("datastores:versions:update")
     @takes_dry_run()
     @takes(DatastoreVersionSchema)

@@ -60,7 +60,7 @@ def _filters() -> service.Filters:
         if not equals:
             raise Invalid.field("?label", f"{item!r} is not `name=value`.")
         if not names.is_label(name):
-            raise Invalid.field("?label", names.LABEL_RULE)
+            raise Invalid.field("?label", f"A label's name {names.LABEL_RULE}.")
         labels[name] = value
     return service.Filters(
         name=request.args.get("name"),
@@ -115,6 +115,7 @@ class InstanceByName(MethodView):
         return set_etag(answers.text(_text(head, includes)), head)
 
     @blueprint.response(200, InstanceSchema)
+    @blueprint.alt_response(202, schema=InstanceSchema)
     @authorize("instances:update")
     @takes_dry_run()
     @takes(InstanceSchema)
@@ -123,6 +124,7 @@ class InstanceByName(MethodView):
         return self._written(*service.put(context(), instance, body, preconditions.of_request()))
 
     @blueprint.response(200, InstanceSchema)
+    @blueprint.alt_response(202, schema=InstanceSchema)
     @authorize("instances:update")
     @takes_dry_run()
     @takes_patch(InstanceSchema)
@@ -141,6 +143,7 @@ class InstanceByName(MethodView):
         )  # fmt: skip
 
     @blueprint.response(202, InstanceSchema)
+    @blueprint.alt_response(204)
     @authorize("instances:delete")
     @takes_dry_run(InstanceSchema)
     def delete(self, instance: str) -> Response:

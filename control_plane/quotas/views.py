@@ -33,6 +33,7 @@ class QuotaByProject(MethodView):
         return answers.resource(row, _dump(row))
 
     @blueprint.response(200, QuotaSchema)
+    @blueprint.alt_response(201, schema=QuotaSchema)
     @authorize("quotas:update")
     @takes_dry_run()
     @takes(QuotaSchema)

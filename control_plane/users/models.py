@@ -50,6 +50,8 @@ class User(InstanceObject, db.Model):  # type: ignore[name-defined,misc]
     @property
     def refused(self) -> bool:
         """Whether it is to be dropped, and is not, until its policy is another or what it owns has gone."""
+        if self.instance.deleting:
+            return False  # it goes with the instance
         if self.withheld:
             return bool(self.instance.report)
         failed = self.observed_generation == self.generation and not self.applied
@@ -73,6 +75,6 @@ def user_key(name: str, host: str) -> str:
 def user_uris(instance: Instance, name: str, grants: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """Connection URIs without the password by database; Valkey's database is `0`."""
     manager = MANAGERS[instance.datastore_version.datastore.manager]
-    names = [grant["database"] for grant in grants] if manager.has_databases else ["0"]
+    names = [name for grant in grants if (name := grant["database"])] if manager.has_databases else ["0"]
     uris = {database: connection_uri(instance, database, name) for database in names}
     return {database: uri for database, uri in uris.items() if uri is not None}

@@ -41,6 +41,10 @@ class UnmanagedUser:
         return {"managed": False, "uris": user_uris(self.instance, self.name, self.grants)}
 
 
+_NOWHERE: dict[str, Any] = {"database": None, "keys": [], "channels": []}
+"""What agents leave out of grants that are not about it."""
+
+
 def find(ctx: RequestContext, instance_key: str, key: str) -> User:
     """The user by `name[@host]` or id. NotFound names the nearest."""
     instance = instances.find(ctx, instance_key)
@@ -71,7 +75,7 @@ def listing(instance: Instance, marker: str = "", limit: int | None = None) -> l
     managed = db.session.scalars(select(User).filter_by(instance_id=instance.id)).all()
     known = {(row.name, row.host) for row in managed}
     unmanaged: list[User | UnmanagedUser] = [
-        UnmanagedUser(instance=instance, **seen)
+        UnmanagedUser(instance=instance, **seen | {"grants": [_NOWHERE | each for each in seen["grants"]]})
         for seen in instance.report.get("seen_users", [])
         if (seen["name"], seen["host"]) not in known
     ]

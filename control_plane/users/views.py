@@ -53,6 +53,7 @@ class UserByName(MethodView):
         return answers.resource(row, schema.dump(row))
 
     @blueprint.response(200, UserSchema)
+    @blueprint.alt_response(202, schema=UserSchema)
     @authorize("users:update")
     @takes_dry_run()
     @takes(UserSchema)
@@ -63,6 +64,7 @@ class UserByName(MethodView):
         )
 
     @blueprint.response(200, UserSchema)
+    @blueprint.alt_response(202, schema=UserSchema)
     @authorize("users:update")
     @takes_dry_run()
     @takes_patch(UserSchema)
@@ -82,6 +84,7 @@ class UserByName(MethodView):
         )  # fmt: skip
 
     @blueprint.response(202, UserSchema)
+    @blueprint.alt_response(204)
     @authorize("users:delete")
     @takes_dry_run(UserSchema)
     def delete(self, instance: str, user: str) -> Response:

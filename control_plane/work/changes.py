@@ -43,6 +43,7 @@ class Changes:
         self._lock = threading.Lock()
         self._places: dict[str, list[Place]] = {}
         self._parked: Counter[str] = Counter()
+        self._let_go: Counter[str] = Counter()
         self._closed = False
 
     def close(self) -> None:
@@ -50,10 +51,15 @@ class Changes:
 
         A signal's handler may call it at any point of this class, so it takes no lock.
         """
+        self._let_go = self._parked.copy()
         self._closed = True
         for places in list(self._places.values()):
             for place in list(places):
                 place.name(closing=True)
+
+    def let_go(self, kind: str) -> int:
+        """How many of a kind were parked when it closed; 0 until then."""
+        return self._let_go[kind]
 
     def announce(self, *instance_ids: str) -> None:
         with self._lock:

@@ -19,9 +19,15 @@ class Runner:
     What is requested before `start` waits for it.
     """
 
-    def __init__(self, run: Callable[[str], float | None], threads: int) -> None:
-        """`run` takes an instance's id, and returns the seconds after which to run it again, if known."""
+    def __init__(
+        self, run: Callable[[str], float | None], threads: int, close: Callable[[], None] | None = None
+    ) -> None:
+        """`run` takes an instance's id, and returns the seconds after which to run it again, if known.
+
+        `close` is called once all threads have ended.
+        """
         self._run = run
+        self._close = close
         self._changed = threading.Condition()
         self._heap: list[tuple[float, str]] = []
         self._due: dict[str, float] = {}
@@ -49,6 +55,8 @@ class Runner:
         for thread in self._threads:
             if thread.is_alive():
                 thread.join(max(0.0, deadline - time.monotonic()))
+        if self._close is not None and not any(thread.is_alive() for thread in self._threads):
+            self._close()
 
     def request(self, instance_id: str, delay: float = 0) -> None:
         """Run the instance in `delay` seconds, or earlier if that was asked for already."""

@@ -847,6 +847,11 @@ def test_what_becomes_nobodys_is_not_the_superusers(leaver: Managed) -> None:
     heir = leaver.by_hand("SELECT rolcanlogin, rolsuper FROM pg_roles WHERE rolname = 'coffret_heir'")
     assert heir == [(False, False)]
     assert "coffret_heir" not in {each["name"] for each in leaver.engine.users()}
+
+    leaver.owned(["shop"], "owner")  # and so it is no longer nobody's
+    owners = "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname IN ('public', 's')"
+    assert leaver.by_hand(owners, "shop") == [("owner",)]
+    assert leaver.by_hand(owners, "free") == [("coffret_heir",)]
     with pytest.raises(EngineError, match="reserved"):
         leaver.engine.ensure_user(user("coffret_heir"))
 

@@ -19,6 +19,12 @@ def _do_not_wait_for_the_disk(connection: Any, _: object) -> None:
     connection.execute("PRAGMA synchronous=OFF")
 
 
+@pytest.fixture
+def over() -> dict[str, Any]:
+    """Settings that say how work is done; a module may have another fixture of this name."""
+    return {}
+
+
 @pytest.fixture(scope="session")
 def application(tmp_path_factory: pytest.TempPathFactory) -> Flask:
     """The application on the noop cloud. Its state database is laid anew for each test."""

@@ -1,25 +1,34 @@
 """A control plane on the noop cloud, with its state database in a folder of the test."""
 
 import dataclasses
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from celery.contrib.testing.worker import TestWorkController
+from celery.worker import state
 from flask import Flask
-from sqlalchemy import select
+from kombu.asynchronous import set_event_loop
+from sqlalchemy import select, update
 
+from control_plane import work
 from control_plane.app import create_app
 from control_plane.auth import Role, tokens
 from control_plane.clouds import Port, Server, ServerSpec, Volume
 from control_plane.clouds.base import Bootstrap, Cloud
 from control_plane.clouds.noop import Books, cloud
 from control_plane.clouds.noop.drivers import Compute
-from control_plane.database import db
+from control_plane.database import db, transaction
 from control_plane.datastores import service as datastores
 from control_plane.instances.models import Instance
-from control_plane.settings import Settings
+from control_plane.settings import Settings, Work
+from control_plane.work.broker import add_task, open_celery
+from control_plane.work.looking import look_at
 from control_plane.work.runner import Runner
 
 CATALOGUE = {
@@ -67,8 +76,23 @@ class ControlPlane:
         self.books = books
         self.client = app.test_client()
         self.runner: Runner = app.extensions["coffret_runner"]
+        self._worker = ExitStack()
         with app.app_context():
             _, self.token = tokens.create("test", "project", Role.ADMIN)
+
+    def start(self) -> None:
+        """Have what is asked for done: over a broker, by a worker in this process."""
+        self.runner.start()
+        if self.app.extensions["coffret_settings"].work is Work.CELERY:
+            self._worker.enter_context(worker(self.app))
+
+    def stop(self) -> None:
+        self.app.extensions["coffret_changes"].close()
+        self._worker.close()
+        self.runner.stop()
+        with self.app.app_context():
+            db.session.remove()
+            db.engine.dispose()
 
     @property
     def compute(self) -> GuestCompute:
@@ -113,32 +137,69 @@ def eventually(holds: Callable[[], Any], seconds: float = 10) -> Any:
     return found
 
 
-def _control_plane(folder: Path, make_cloud: Callable[[Books], Cloud]) -> Iterator[ControlPlane]:
+@contextmanager
+def worker(app: Flask) -> Iterator[None]:
+    """What `coffret worker` runs, in a thread."""
+    celery = open_celery(app.extensions["coffret_settings"])
+    add_task(
+        celery, partial(look_at, app, app.extensions["coffret_cloud"]), app.extensions["coffret_runner"]
+    )
+    set_event_loop(None)  # else it takes that of the worker before it, which is closed
+    one = TestWorkController(
+        app=celery, concurrency=4, pool="threads", without_gossip=True, without_mingle=True
+    )
+    thread = threading.Thread(target=one.start)
+    thread.start()
+    one.ensure_started()
+    yield
+    state.should_stop = 0
+    one.hub.call_soon(lambda: None)  # wakes it
+    thread.join()
+    state.should_stop = None
+
+
+def _control_plane(
+    folder: Path, make_cloud: Callable[[Books], Cloud], over: dict[str, Any]
+) -> Iterator[ControlPlane]:
     books = Books()
-    settings = Settings(data_dir=folder, cloud="noop", bind="127.0.0.1:1")
+    settings = Settings(data_dir=folder, cloud="noop", bind="127.0.0.1:1", **over)
     app = create_app(settings, make_cloud(books))
     with app.app_context():
         db.create_all()
         datastores.import_catalogue(CATALOGUE)  # type: ignore[arg-type]
     control_plane = ControlPlane(app, books)
     yield control_plane
-    app.extensions["coffret_changes"].close()
-    control_plane.runner.stop()
-    with app.app_context():
-        db.session.remove()
-        db.engine.dispose()
+    control_plane.stop()
 
 
 @pytest.fixture
-def control_plane(tmp_path: Path) -> Iterator[ControlPlane]:
-    """On the noop cloud, whose instances need no agents. The runner is not started."""
-    yield from _control_plane(tmp_path, cloud)
+def control_plane(tmp_path: Path, over: dict[str, Any]) -> Iterator[ControlPlane]:
+    """On the noop cloud, whose instances need no agents. It is not started."""
+    yield from _control_plane(tmp_path, cloud, over)
 
 
 @pytest.fixture
-def with_guests(tmp_path: Path) -> Iterator[ControlPlane]:
+def with_guests(tmp_path: Path, over: dict[str, Any]) -> Iterator[ControlPlane]:
     """On a cloud whose guests are played by the test."""
     yield from _control_plane(
         tmp_path,
         lambda books: dataclasses.replace(cloud(books), agentless=False, compute=GuestCompute(books)),
+        over,
     )
+
+
+@pytest.fixture
+def instance_id(control_plane: ControlPlane) -> Iterator[str]:
+    instance_id = control_plane.put_instance()
+    with control_plane.app.app_context():
+        yield instance_id
+
+
+def write(instance_id: str, **columns: object) -> None:
+    with transaction() as session:
+        session.execute(update(Instance).where(Instance.id == instance_id).values(**columns))
+
+
+def ask(control_plane: ControlPlane, instance_id: str) -> None:
+    with control_plane.app.app_context(), transaction():
+        work.request(instance_id)

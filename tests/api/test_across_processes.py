@@ -67,7 +67,7 @@ def watching(elsewhere: Elsewhere) -> Elsewhere:
 @pytest.fixture
 def guest(with_guests: ControlPlane) -> Guest:
     """Ready, with nothing left to do."""
-    with_guests.runner.start()
+    with_guests.start()
     instance_id = with_guests.put_instance()
     eventually(lambda: instance_id in with_guests.books.servers)
     one = Guest(with_guests, instance_id)

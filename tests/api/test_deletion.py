@@ -37,7 +37,7 @@ def test_what_is_abandoned_stays_in_the_engine(filled: Api, path: str, kind: str
     tried = filled.delete(f"{path}?dry_run=true")
     assert tried.json["name"] == path.rpartition("/")[2]
     assert [item["effect"] for item in tried.json["impact"]] == ["none"]
-    seen = {"name": "app", "host": "%", "grants": []} if kind == "users" else {
+    seen = {"name": "app", "host": "%", "grants": [], "owns": ["shop"]} if kind == "users" else {
         "name": "shop", "character_set": None, "collation": None, "owner": None
     }  # fmt: skip
     filled.report("orders", **{f"seen_{kind}": [seen]})
@@ -65,6 +65,7 @@ def test_an_owner_goes_with_the_instance(filled: Api) -> None:
     filled.put(SHOP, {"owner": "app"})
     filled.delete(ORDERS)
     assert filled.delete(APP).status_code == 202
+    assert filled.delete(SHOP).status_code == 202
 
 
 def test_a_group_need_not_wait_for_instances_that_go(filled: Api) -> None:

@@ -349,6 +349,8 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
         max_size=3,
     ),
     "owner": st.sampled_from([None, "app", "ap"]),
+    "deletion_protection": st.booleans(),
+    "deletion_policy": st.sampled_from([None, "drop", "refuse", "abandon", "reassign"]),
     "character_set": st.sampled_from([None, "UTF8", "utf8"]),
     "password": st.sampled_from([PASSWORD, f"{PASSWORD}!", "short"]),
     "grants": st.lists(
@@ -371,13 +373,14 @@ BODIES: dict[str, tuple[dict[str, Any], list[str]]] = {
             "configuration_group",
             "restart_policy",
             "labels",
+            "deletion_protection",
         ],
     ),
     "/instances/new": (INSTANCE, ["name", "version", "flavor", "volume", "configuration_group", "labels"]),
     "/configuration-groups/tuned": (GROUP, ["name", "parameters", "parameters", "description"]),
-    f"{ORDERS}/databases/shop": ({}, ["owner", "character_set", "name"]),
+    f"{ORDERS}/databases/shop": ({}, ["owner", "character_set", "name", "deletion_policy"]),
     f"{ORDERS}/databases/new": ({}, ["owner", "character_set"]),
-    f"{ORDERS}/users/app": ({}, ["password", "grants", "name"]),
+    f"{ORDERS}/users/app": ({}, ["password", "grants", "name", "deletion_policy"]),
 }
 
 

@@ -98,6 +98,25 @@ def test_the_pages_are_the_whole_list(full: Api) -> None:
             assert walk(full.admin, path, limit) == whole, path
 
 
+SEEN = {
+    "orders": [{"database": "shop", "privileges": ["SELECT"]}],
+    "maria": [{"database": None, "privileges": ["SUPER"]}, {"database": "shop", "privileges": ["ALL"]}],
+    "cache": [{"keys": ["*"], "channels": [], "privileges": ["+get"]}],
+}
+"""Grants as the agents of three engines report them."""
+
+
+@pytest.mark.parametrize("instance", SEEN)
+def test_users_that_nobody_manages_are_listed_with_their_grants(filled: Api, instance: str) -> None:
+    filled.report(instance, seen_users=[{"name": "them", "host": "%", "grants": SEEN[instance]}])
+    answer = filled.get(f"/instances/{instance}/users")
+    assert answer.status_code == 200
+    (them,) = [item for item in answer.json["items"] if item["name"] == "them"]  # type: ignore[index]
+    empty = {"database": None, "keys": [], "channels": []}
+    assert them["grants"] == [empty | grant for grant in SEEN[instance]]
+    assert list(them["status"]["uris"]) == (["0"] if instance == "cache" else ["shop"])
+
+
 def test_a_long_catalogue_is_paged(api: Api) -> None:
     path = "/datastores/mariadb/versions/10.11/parameters"
     whole = walk(api, path, 1000)

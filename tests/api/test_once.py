@@ -151,3 +151,29 @@ def test_one_of_many_restarts_is_done(orders: Api) -> None:
     assert {answer.status_code for answer in answers} == {202}
     assert len({answer.json["id"] for answer in answers}) == 1  # type: ignore[index]
     assert sum("Idempotent-Replayed" in answer.headers for answer in answers) == FEW - 1
+
+
+def test_many_deletes_at_once_all_come_about(orders: Api) -> None:
+    """In no order, of what depends on each other: what is in use is asked for again."""
+    orders.made("/configuration-groups/tuned", GROUP)
+    orders.put("/instances/orders", INSTANCE | {"configuration_group": "tuned"})
+    paths = ["/configuration-groups/tuned", "/instances/orders"]
+    for number in range(MANY // 2 - 1):
+        user, database = (f"/instances/orders/{kind}/n{number}" for kind in ("users", "databases"))
+        orders.made(user, {"password": "correct horse"})
+        orders.made(database, {"owner": f"n{number}"})
+        paths += [user, database]
+    orders.work()
+
+    def delete(number: int) -> TestResponse:
+        for _ in range(100 * MANY):
+            if (answer := orders.delete(paths[number])).status_code != 409:
+                break
+            problem(answer, 409, "in_use")
+        return answer
+
+    answers = together(delete, len(paths))
+    assert len(paths) == MANY
+    assert {answer.status_code for answer in answers} <= {202, 204}
+    orders.work()
+    assert all(orders.get(path).status_code == 404 for path in paths)

@@ -17,7 +17,7 @@ __all__ = ["control_plane"]
 def instance_id(control_plane: ControlPlane) -> str:
     """At rest: a reconcile that is still to come would mend what a test breaks."""
     instance_id = control_plane.put_instance()
-    control_plane.runner.start()
+    control_plane.start()
     eventually(lambda: "orders: nothing to do, it is as wanted" in told(control_plane))
     return instance_id
 
@@ -52,7 +52,7 @@ def test_an_instance_made_while_the_cloud_is_listed_has_no_orphans(
     control_plane: ControlPlane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its row is there before its objects are."""
-    control_plane.runner.start()
+    control_plane.start()
     objects = Inventory.objects
 
     def slow(inventory: Inventory) -> Sequence[CloudObject]:

@@ -21,6 +21,7 @@ STAND_INS = {
         'variable "from_vault" {}'
     ),
     "ephemeral.vault_kv_secret_v2.app.data.password": "var.from_vault",
+    'provider "postgresql" {': "locals {",
     # modules, from wherever the reader has them
     '"./modules/': f'"{ROOT}/examples/modules/',
     '"./examples/modules/': f'"{ROOT}/examples/modules/',
@@ -37,6 +38,7 @@ LEAST = {
     "coffret_instance": 'name = "x"\n datastore = "x"\n flavor = "x"\n volume = { size = 1 }',
     "coffret_user": 'name = "x"\n instance = "x"',
     "data.coffret_flavor": 'name = "x"',
+    "ephemeral.coffret_user": 'instance = "x"\n grants = []',
 }
 """The least that a resource or data source can be, where a block refers to one that it does not have."""
 
@@ -50,10 +52,11 @@ def completed(block: str) -> str:
         made.append(f'terraform {{\n required_providers {{\n coffret = {{ source = "{ADDRESS}" }}\n }}\n}}')
     for name in sorted(set(re.findall(r"\bvar\.(\w+)", block)) - variables(block)):
         made.append(f'variable "{name}" {{}}')
-    for data, kind, name in sorted(set(re.findall(r"(?<![\w.\"])(data\.)?(coffret_\w+)\.(\w+)", block))):
-        what = "data" if data else "resource"
+    referred = re.findall(r'(?<![\w."])(data\.|ephemeral\.)?(coffret_\w+)\.(\w+)', block)
+    for before, kind, name in sorted(set(referred)):
+        what = before.rstrip(".") or "resource"
         if not re.search(rf'^{what} "{kind}" "{name}"', block, re.MULTILINE):
-            made.append(f'{what} "{kind}" "{name}" {{\n {LEAST[data + kind]}\n}}')
+            made.append(f'{what} "{kind}" "{name}" {{\n {LEAST[before + kind]}\n}}')
     return "\n".join(made)
 
 

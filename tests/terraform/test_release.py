@@ -15,6 +15,7 @@ import pytest
 import yaml
 from certificates import certify
 from serving import Serving
+from workspace import Workspace
 
 from guest_agent import __version__
 
@@ -70,45 +71,36 @@ def control_plane(home: Path, release: Path) -> Iterator[Serving]:
         one.clean()
 
 
-class Workspace:
-    """An empty folder with a configuration; no CLI configuration, no mirror, no cache of plug-ins."""
-
-    def __init__(self, home: Path, served: Serving, terraform: str) -> None:
-        self.folder = home / "workspace"
-        self.folder.mkdir()
-        self.host = served.url.removeprefix("https://")
-        (self.folder / "main.tf").write_text(CONFIGURATION.replace("HOST", self.host))
-        self._terraform = terraform
-        self._environment = {
-            "PATH": str(Path(terraform).parent) + ":/usr/bin:/bin",
+def empty(home: Path, served: Serving, terraform: str) -> Workspace:
+    """A folder with a configuration; no CLI configuration, no mirror, no cache of plug-ins."""
+    folder = home / "workspace"
+    folder.mkdir()
+    (folder / "main.tf").write_text(CONFIGURATION.replace("HOST", served.url.removeprefix("https://")))
+    return Workspace(
+        folder,
+        terraform,
+        {
+            "PATH": f"{Path(terraform).parent}:/usr/bin:/bin",
             "HOME": str(home),
             "CHECKPOINT_DISABLE": "1",
             "SSL_CERT_FILE": str(home / "ca.pem"),
             "COFFRET_ENDPOINT": served.url,
             "COFFRET_TOKEN": str(served.session.headers["Authorization"]).removeprefix("Bearer "),
-        }
-
-    def run(self, *arguments: str, fails: bool = False) -> str:
-        done = subprocess.run(
-            [self._terraform, *arguments, "-no-color"], cwd=self.folder, env=self._environment, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
-        )  # fmt: skip
-        assert (done.returncode != 0) == fails, done.stdout
-        return " ".join(done.stdout.split())
+        },
+    )
 
 
 def test_a_closed_cloud_installs_it_with_terraform_init_alone(
     release: Path, tmp_path: Path, terraform: str
 ) -> None:
     with control_plane(tmp_path, release) as served:
-        workspace = Workspace(tmp_path, served, terraform)
-        said = workspace.run("init")
+        workspace = empty(tmp_path, served, terraform)
+        said = workspace("init")
+        host = served.url.removeprefix("https://")
         key = next(release.glob("*.asc")).stem.rpartition("_")[2]
-        assert (
-            f"Installed {workspace.host}/coffret/coffret v{__version__} (self-signed, key ID {key})" in said
-        )
-        assert "Plan: 1 to add, 0 to change, 0 to destroy." in workspace.run("plan", "-out=plan")
-        workspace.run("apply", "plan")
+        assert f"Installed {host}/coffret/coffret v{__version__} (self-signed, key ID {key})" in said
+        assert "Plan: 1 to add, 0 to change, 0 to destroy." in workspace("plan", "-out=plan")
+        workspace("apply", "plan")
         assert served.ready("/instances/orders-db")["flavor"] == "db.small"
 
         lock = (workspace.folder / ".terraform.lock.hcl").read_text()
@@ -122,14 +114,29 @@ def test_terraform_refuses_what_the_key_did_not_sign(release: Path, tmp_path: Pa
     sums = spoiled / f"{NAME}_SHA256SUMS"
     sums.write_text(sums.read_text() + f"{'0' * 64}  added-later.zip\n")
     with control_plane(tmp_path, spoiled) as served:
-        said = Workspace(tmp_path, served, terraform).run("init", fails=True)
-        assert "error checking signature" in said
+        said = empty(tmp_path, served, terraform)("init", fails=True)
+        assert "error checking signature" in " ".join(said.split())
 
 
-def test_the_same_sources_make_the_same_zip(release: Path, tmp_path: Path) -> None:
-    assert build(tmp_path).returncode == 0
-    again = (tmp_path / f"{NAME}_SHA256SUMS").read_text()
-    assert again == (release / f"{NAME}_SHA256SUMS").read_text()
+@pytest.fixture(scope="module")
+def again(tmp_path_factory: pytest.TempPathFactory, release: Path) -> Path:
+    """Built where there was another version, and this one with another platform."""
+    folder: Path = tmp_path_factory.mktemp("again")
+    for name in (f"{NAME}_plan9_mips.zip", "terraform-provider-coffret_0.0.1_SHA256SUMS"):
+        (folder / name).write_text("")
+    assert build(folder).returncode == 0
+    return folder
+
+
+def test_the_same_sources_make_the_same_zip(release: Path, again: Path) -> None:
+    sums = f"{NAME}_SHA256SUMS"
+    assert (again / sums).read_text() == (release / sums).read_text()
+
+
+def test_a_release_takes_the_place_of_the_one_before_it(again: Path) -> None:
+    assert not (again / f"{NAME}_plan9_mips.zip").exists()
+    assert (again / "terraform-provider-coffret_0.0.1_SHA256SUMS").exists()
+    assert len(list(again.glob("*.asc"))) == 1
 
 
 def test_the_program_in_the_zip_is_the_provider_and_can_be_run(release: Path) -> None:
@@ -137,17 +144,6 @@ def test_the_program_in_the_zip_is_the_provider_and_can_be_run(release: Path) ->
         (entry,) = zipped.infolist()
     assert entry.filename == f"terraform-provider-coffret_v{__version__}"
     assert entry.external_attr >> 16 == 0o100755
-
-
-def test_a_release_takes_the_place_of_the_one_before_it(release: Path, tmp_path: Path) -> None:
-    old = tmp_path / f"{NAME}_plan9_mips.zip"
-    other = tmp_path / "terraform-provider-coffret_0.0.1_SHA256SUMS"
-    for file in (old, other):
-        file.write_text("")
-    assert build(tmp_path).returncode == 0
-    assert not old.exists()
-    assert other.exists()
-    assert len(list(tmp_path.glob("*.asc"))) == 1
 
 
 @pytest.mark.skipif(shutil.which("gpg") is None, reason="gpg, by which keys are made, is not installed")
@@ -168,7 +164,7 @@ def test_an_operators_own_key_signs_and_gpg_agrees(tmp_path: Path, monkeypatch: 
     refused = build(folder, "--key", str(secret))
     assert refused.returncode != 0
     assert "COFFRET_SIGNING_PASSPHRASE does not unlock" in refused.stderr
-    assert list(folder.iterdir()) == []
+    assert not folder.exists()
 
     monkeypatch.setenv("COFFRET_SIGNING_PASSPHRASE", "only for this test")
     assert build(folder, "--key", str(secret)).returncode == 0

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from serving import Serving, eventually, served
+from workspace import Workspace
 
 REQUIRES = """
 terraform {
@@ -95,29 +96,6 @@ while time.monotonic() - began < {2 * TTL + 1}:
     time.sleep(0.5)
 """
 NEVER_ENDS = f"{LOGS_IN_ONCE}\nimport time\nwhile True: time.sleep(60)\n"
-
-
-class Workspace:
-    """A folder with a configuration, and Terraform in it."""
-
-    def __init__(self, folder: Path, terraform: str, environment: dict[str, str]) -> None:
-        self.folder = folder
-        self.command = terraform
-        self.environment = environment
-
-    def __call__(self, *arguments: str) -> str:
-        """What Terraform says; it must succeed."""
-        done = subprocess.run(
-            [self.command, *arguments, "-no-color"], cwd=self.folder, env=self.environment,
-            capture_output=True, text=True,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    def written(self) -> str:
-        """All that Terraform has left in the folder."""
-        files = [file for file in self.folder.rglob("*") if file.is_file() and file.name != "main.tf"]
-        return "".join(file.read_text(errors="replace") for file in files)
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,10 @@
-"""Drivers over one set of books in memory; after a restart every ensure writes its line again."""
+"""Drivers over one set of books: in memory, or in files that all processes on a machine share."""
 
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from control_plane.clouds.base import (
     Bootstrap,
@@ -17,6 +18,7 @@ from control_plane.clouds.base import (
     Volume,
 )
 from control_plane.clouds.local.flavors import BUILT_IN
+from control_plane.clouds.noop.page import Page
 from control_plane.datastores.managers import MANAGERS
 from control_plane.settings import Settings
 
@@ -27,9 +29,9 @@ RESYNC_SECONDS = 600.0
 class Books:
     """What there is, by instance id. `failures` are raised by the next calls of ensure and delete."""
 
-    volumes: dict[str, Volume] = field(default_factory=dict)
-    ports: dict[str, Port] = field(default_factory=dict)
-    servers: dict[str, Server] = field(default_factory=dict)
+    volumes: MutableMapping[str, Volume] = field(default_factory=dict)
+    ports: MutableMapping[str, Port] = field(default_factory=dict)
+    servers: MutableMapping[str, Server] = field(default_factory=dict)
     calls: Counter[str] = field(default_factory=Counter)
     failures: list[Exception] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -136,7 +138,8 @@ class Inventory:
                     ("volume", self.books.volumes),
                     ("port", self.books.ports),
                 )
-                for instance_id, item in page.items()
+                for instance_id in page
+                if (item := page.get(instance_id))  # another process may just have deleted it
             ]
 
 
@@ -154,5 +157,13 @@ def cloud(books: Books) -> Cloud:
     )
 
 
+def open_books(data_dir: Path) -> Books:
+    """The books that every process with this data folder keeps."""
+    folder = data_dir / "noop"
+    return Books(
+        Page(folder / "volumes", Volume), Page(folder / "ports", Port), Page(folder / "servers", Server)
+    )
+
+
 def open_cloud(settings: Settings) -> Cloud:
-    return cloud(Books())
+    return cloud(open_books(settings.data_dir))

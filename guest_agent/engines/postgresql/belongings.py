@@ -93,6 +93,15 @@ def _leave(admin: Admin, database: str, role: int, owner: int) -> str:
     return heir
 
 
+def claim(admin: Admin, database: str, owner: str) -> None:
+    """Give a database's coming owner what others have left there while it was nobody's."""
+    with admin.session(database) as connection:
+        if connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [HEIR]).rowcount:
+            connection.execute(
+                sql.SQL("REASSIGN OWNED BY {} TO {}").format(sql.Identifier(HEIR), sql.Identifier(owner))
+            )
+
+
 def _ownerless(connection: Connection) -> str:
     row = connection.execute(
         "SELECT rolcanlogin OR rolsuper FROM pg_roles WHERE rolname = %s", [HEIR]

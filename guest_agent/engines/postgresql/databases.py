@@ -5,6 +5,7 @@ import re
 from psycopg import sql
 
 from guest_agent.engines.base import EngineError
+from guest_agent.engines.postgresql import belongings
 from guest_agent.engines.postgresql.admin import Admin, Connection, check_name
 from guest_agent.engines.postgresql.names import ADMIN, OWN_DATABASES
 from guest_agent.protocol import DesiredDatabase, SeenDatabase
@@ -87,7 +88,7 @@ def ensure(admin: Admin, database: DesiredDatabase) -> str | None:
         if not found or found[0]:
             _create(connection, database)
             done.append("created")
-        done += _put_right(connection, database)
+        done += _put_right(admin, connection, database)
     return f"Database {name}: {', '.join(done)}" if done else None
 
 
@@ -131,7 +132,7 @@ def _locale(connection: Connection, collation: str) -> sql.Composed:
     return sql.SQL("LOCALE_PROVIDER libc LOCALE {}").format(sql.Literal(collation))
 
 
-def _put_right(connection: Connection, database: DesiredDatabase) -> list[str]:
+def _put_right(admin: Admin, connection: Connection, database: DesiredDatabase) -> list[str]:
     """Compare what exists with what is wanted; returns what was changed."""
     identifier = sql.Identifier(database["name"])
     row = connection.execute(
@@ -158,18 +159,20 @@ def _put_right(connection: Connection, database: DesiredDatabase) -> list[str]:
             f"{wanted_collation}; create another database and move the data"
         )
     done: list[str] = []
-    wanted_owner = database["owner"] or ADMIN
-    if owner != wanted_owner:
-        connection.execute(
-            sql.SQL("ALTER DATABASE {} OWNER TO {}").format(identifier, sql.Identifier(wanted_owner))
-        )
-        done.append(f"owner {owner} replaced by {wanted_owner}")
     if not open_:
         connection.execute(sql.SQL("ALTER DATABASE {} WITH ALLOW_CONNECTIONS true").format(identifier))
         done.append("opened for connections")
     if public:
         connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(identifier))
         done.append("closed to PUBLIC")
+    wanted_owner = database["owner"] or ADMIN
+    if owner != wanted_owner:
+        if database["owner"]:
+            belongings.claim(admin, database["name"], wanted_owner)
+        connection.execute(
+            sql.SQL("ALTER DATABASE {} OWNER TO {}").format(identifier, sql.Identifier(wanted_owner))
+        )
+        done.append(f"owner {owner} replaced by {wanted_owner}")
     return done
 
 

@@ -107,38 +107,19 @@ func TestADestroyOfWhatIsProtectedFailsInThePlan(t *testing.T) {
 			}`, policy)
 	}
 	without := instance(n, oneGiB+"\n deletion_protection = true")
-	refused := func(config, says string) resource.TestStep {
-		return resource.TestStep{Config: config, PlanOnly: true, ExpectError: regexp.MustCompile(says)}
-	}
-	destroyed := func(config, says string) resource.TestStep {
-		return resource.TestStep{Config: config, Destroy: true, ExpectError: regexp.MustCompile(says)}
-	}
-	protected := `has\s+deletion_protection,\s+and\s+so\s+have\s+its\s+databases`
+	refused := regexp.MustCompile(`has\s+deletion_protection,\s+and\s+so\s+have\s+its\s+databases`)
 	test(t,
 		resource.TestStep{Config: config(true, "null")},
-		refused(without, protected),
-		destroyed(config(true, "null"), protected),
-		resource.TestStep{Config: config(false, `"refuse"`)},
-		refused(instance(n, oneGiB), `has\s+deletion_policy\s+refuse`),
-		destroyed(config(false, `"refuse"`), `has\s+deletion_policy\s+refuse`),
-		resource.TestStep{Config: config(true, `"drop"`), Check: apiShows(t, "/v1/instances/"+n, "name", n)},
-		resource.TestStep{Config: without, Check: gone(t, "/v1/instances/"+n+"/databases/orders")},
-		resource.TestStep{Config: config(false, `"abandon"`)},
+		resource.TestStep{Config: without, PlanOnly: true, ExpectError: refused},
+		resource.TestStep{Config: config(true, "null"), Destroy: true, ExpectError: refused},
+		resource.TestStep{Config: config(false, `"drop"`)},
 	)
 }
 
-func TestAUsersDeletionPolicyIsKeptByTheServer(t *testing.T) {
+func TestWhatIsAbandonedIsForgotten(t *testing.T) {
 	n := name("instance")
 	path := "/v1/instances/" + n + "/users/app"
 	test(t,
-		resource.TestStep{
-			Config: user(n, `"a-good-password"`, "1", ""),
-			Check:  apiShows(t, path, "deletion_policy", "reassign"),
-		},
-		resource.TestStep{
-			Config: user(n, `"a-good-password"`, "1", `deletion_policy = "refuse"`),
-			Check:  apiShows(t, path, "deletion_policy", "refuse"),
-		},
 		resource.TestStep{
 			Config: user(n, `"a-good-password"`, "1", `deletion_policy = "abandon"`),
 			Check:  apiShows(t, path, "deletion_policy", "abandon"),

@@ -117,7 +117,7 @@ func (r *Resource) foretell(
 		listed, _ := document["impact"].([]any)
 		for _, item := range listed {
 			if impact, ok := item.(client.Object); ok {
-				r.warn(diags, impact, text(plan[onRestart]))
+				r.warn(diags, doing, impact, text(plan[onRestart]))
 			}
 		}
 	case problem == nil || !refuses(problem):
@@ -193,9 +193,14 @@ var quotas = map[string]path.Path{
 	"ram": path.Root("flavor"), "volume_size": path.Root("volume").AtName("size"),
 }
 
-// warn tells of one entry of an impact, unless it takes nothing from anybody.
-func (r *Resource) warn(diags *diag.Diagnostics, impact client.Object, restarts string) {
+// warn tells of one entry of an impact, unless it takes nothing from anybody; and of a delete that leaves in an
+// engine what it was to take away.
+func (r *Resource) warn(diags *diag.Diagnostics, doing string, impact client.Object, restarts string) {
 	effect, _ := impact["effect"].(string)
+	instances, _ := impact["instances"].([]any)
+	if doing == "delete" && effect == "none" && len(instances) > 0 {
+		diags.AddWarning(fmt.Sprintf("The %s stays in the engine", r.facts.title()), describe(impact))
+	}
 	if effect == "none" || effect == "online" {
 		return
 	}

@@ -1,0 +1,107 @@
+"""What agents are heard to say, kept in the process so that the state database need not be asked again."""
+
+import hashlib
+import json
+import logging
+import threading
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from flask import Flask
+from sqlalchemy import update
+
+from control_plane.agents.heads import Head
+from control_plane.agents.models import Agent
+from control_plane.database import now, transaction
+
+SEEN_EVERY = timedelta(seconds=20)
+"""How often an agent's freshness is written at most."""
+WRITE_SECONDS = 2.0
+"""So long the freshness of agents is gathered, to be written together."""
+KEPT = 20_000
+"""Agents at most whose last words are kept; the first ones kept go first."""
+_AT_ONCE = 500
+_NO_NEWS = ("run", "sequence")
+"""Parts of a report that may differ between two that say the same."""
+_MIB = 1 << 20
+
+log = logging.getLogger(__name__)
+
+
+def digest(report: Mapping[str, Any]) -> bytes:
+    """Of all that a report says, be it checked or not."""
+    said = {name: part for name, part in report.items() if name not in _NO_NEWS}
+    if isinstance(used := said.get("volume_used"), int):
+        said["volume_used"] = used // _MIB
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).digest()
+
+
+class LastWords:
+    """What each agent said last, by its digest, and the revision of the instance's row that says the same.
+
+    As long as the row has that revision, the same words are no news.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[str, tuple[int, bytes]] = {}
+
+    def repeated(self, head: Head, words: bytes) -> bool:
+        """Whether a report with this digest is known to say what the row says."""
+        return not head.agent_lost and self._kept.get(head.instance_id) == (head.revision, words)
+
+    def keep(self, instance_id: str, revision: int, words: bytes) -> None:
+        self._kept.pop(instance_id, None)
+        while len(self._kept) >= KEPT:
+            self._kept.pop(next(iter(self._kept)), None)
+        self._kept[instance_id] = revision, words
+
+
+class Attendance:
+    """A thread that writes who was heard of, many agents at a time."""
+
+    def __init__(self, app: Flask) -> None:
+        self._app = app
+        self._lock = threading.Lock()
+        self._heard: set[str] = set()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="attendance", daemon=True)
+
+    def note(self, head: Head) -> None:
+        """The agent was heard of just now."""
+        if head.last_seen_at is None or now() - head.last_seen_at > SEEN_EVERY:
+            with self._lock:
+                self._heard.add(head.instance_id)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self, patience: float = 5) -> None:
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(patience)
+
+    def _work(self) -> None:
+        while not self._stopping.wait(WRITE_SECONDS):
+            self._try()
+        self._try()
+
+    def _try(self) -> None:
+        try:
+            with self._app.app_context():
+                self.write()
+        except Exception as error:  # who is there is heard of again before it is taken for lost
+            log.warning("the freshness of agents was not written: %s", error)
+
+    def write(self) -> None:
+        """Write what was noted since the last time."""
+        with self._lock:
+            heard, self._heard = sorted(self._heard), set()
+        for first in range(0, len(heard), _AT_ONCE):
+            with transaction() as session:
+                session.execute(
+                    update(Agent)
+                    .where(Agent.instance_id.in_(heard[first : first + _AT_ONCE]))
+                    .values(last_seen_at=now()),
+                    execution_options={"synchronize_session": False},
+                )

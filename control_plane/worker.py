@@ -1,0 +1,85 @@
+"""`coffret worker`: reconciles the instances that RabbitMQ names, and takes its turn at the sweep."""
+
+import dataclasses
+import logging
+import os
+import sys
+import threading
+from functools import partial
+from typing import Any
+
+from celery import signals
+from flask import Flask
+
+from control_plane.app import create_app
+from control_plane.clouds.local.places import make_folder
+from control_plane.clouds.registry import open_cloud
+from control_plane.instances.models import Instance
+from control_plane.server import GRACE_SECONDS, log_to_stderr, prepare
+from control_plane.settings import Settings
+from control_plane.work import lease, processes
+from control_plane.work.broker import add_task, open_celery
+from control_plane.work.looking import look_at
+from control_plane.work.sweep import Sweep
+
+_LAST_SECONDS = 5
+"""For handing back, in which the database may be slow."""
+
+log = logging.getLogger(__name__)
+
+
+def work(settings: Settings, concurrency: int | None) -> None:
+    """Work until SIGTERM or SIGINT, on `concurrency` instances at once. Raises SettingsError."""
+    log_to_stderr(settings.log_level)
+    threads = concurrency or settings.runner_threads
+    settings = dataclasses.replace(settings, runner_threads=threads)
+    cloud = open_cloud(settings)
+    make_folder(settings.data_dir, 0o700)
+    app = create_app(settings, cloud)
+    prepare(app, settings)
+    runner = app.extensions["coffret_runner"]
+    sweep = Sweep(app, cloud, runner, settings.sweep_seconds)
+    celery = open_celery(settings)
+    add_task(celery, partial(look_at, app, cloud), runner)
+    signals.setup_logging.connect(_leave_logging_alone)
+    worker = celery.Worker(
+        pool="threads",
+        concurrency=threads,
+        loglevel=settings.log_level,
+        quiet=True,
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+    )
+    end_in_time = partial(_end_in_time, app)
+    signals.worker_shutting_down.connect(end_in_time)
+    runner.start()
+    sweep.start()
+    log.info("working on up to %d instances at once", threads)
+    worker.start()
+    sweep.stop()
+    runner.stop()
+    sys.exit(worker.exitcode)
+
+
+def _leave_logging_alone(**_: Any) -> None:
+    """Celery sets up no logging where somebody listens to its signal."""
+
+
+def _end_in_time(app: Flask, **_: Any) -> None:
+    """Celery waits for what is under way, for as long as it takes; this does not."""
+    for seconds, end in (
+        (GRACE_SECONDS, partial(_hand_back, app)),
+        (GRACE_SECONDS + _LAST_SECONDS, partial(os._exit, 1)),
+    ):
+        timer = threading.Timer(seconds, end)
+        timer.daemon = True
+        timer.start()
+
+
+def _hand_back(app: Flask) -> None:
+    """Have others take up at once what this process does not finish, and end before it does more."""
+    with app.app_context():
+        count = lease.void(lease.holdings(Instance.lease_holder == processes.me()))
+    log.warning("the time to end is over; handed back %d instances", count)
+    os._exit(0)
