@@ -88,6 +88,11 @@ class Settings:
         " nodes with `;` between them.",
         secret=True,
     )
+    metrics_bind: str = _setting(
+        "",
+        "Address and port at which `coffret worker` shows its metrics. Empty: nowhere. `coffret serve` has"
+        " `/metrics` at `bind`.",
+    )
     runner_threads: int = _setting(4, "How many instances are reconciled at once in a process.", least=1)
     sweep_seconds: float = _setting(
         5.0,
