@@ -10,6 +10,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
+from sqlalchemy import URL
+
+from control_plane import stores
 from control_plane.errors import CoffretError, nearest
 
 PREFIX = "COFFRET_"
@@ -50,7 +53,17 @@ class Settings:
     data_dir: Path = _setting(
         Path(".coffret"), "Folder for the state database and, on the local cloud, the instances."
     )
-    database_url: str = _setting("", "SQLAlchemy URL of the state database. Empty: SQLite in `data_dir`.")
+    database_url: str = _setting(
+        "",
+        "URL of the state database, such as `postgresql://coffret:…@host/coffret` or `mariadb://…`"
+        " ([more](state-database.md)). Empty: SQLite in `data_dir`.",
+        secret=True,
+    )
+    database_connections: int | None = _setting(
+        None,
+        "Most connections of a process to the state database. Unset: one for each of its threads.",
+        least=1,
+    )
     secrets_keys: Path | None = _setting(
         None,
         "File with the keys that secrets in the state database are encrypted with, one a line, newest"
@@ -85,6 +98,11 @@ class Settings:
         "With `celery`: URL of RabbitMQ, such as `amqp://coffret:password@mq1/coffret`; of a cluster's"
         " nodes with `;` between them.",
         secret=True,
+    )
+    metrics_bind: str = _setting(
+        "",
+        "Address and port at which `coffret worker` shows its metrics. Empty: nowhere. `coffret serve` has"
+        " `/metrics` at `bind`.",
     )
     runner_threads: int = _setting(4, "How many instances are reconciled at once in a process.", least=1)
     sweep_seconds: float = _setting(
@@ -164,6 +182,7 @@ class Settings:
         "memory://",
         "Where requests are counted: `memory://`, each process for itself, or a storage that processes"
         " share, such as `valkey://host:6379` (https://limits.readthedocs.io/en/stable/storage.html).",
+        secret=True,
     )
     proxies: int = _setting(
         0,
@@ -180,8 +199,19 @@ class Settings:
     log_level: LogLevel = _setting(LogLevel.INFO, "Level of the log on standard error.")
 
     @property
-    def sqlalchemy_url(self) -> str:
-        return self.database_url or f"sqlite:///{(self.data_dir / 'coffret.db').absolute()}"
+    def sqlalchemy_url(self) -> URL:
+        """Raises SettingsError, which does not repeat the password, for what is no such URL."""
+        try:
+            return stores.url_of(self.database_url or f"sqlite:///{self._file.absolute()}")
+        except ValueError as error:
+            raise SettingsError(
+                f"COFFRET_DATABASE_URL cannot be used: {error}. Write it as"
+                " postgresql://user:password@host/database or mariadb://user:password@host/database."
+            ) from None
+
+    @property
+    def _file(self) -> Path:
+        return self.data_dir / "coffret.db"
 
     def check_celery(self) -> None:
         """Raises SettingsError when something is missing for work over Celery."""

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from contract import PASSWORD
 from control_plane_fixtures import ControlPlane, control_plane
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from control_plane.cli import main
 from control_plane.database import db
@@ -55,6 +56,7 @@ def rotated(control_plane: ControlPlane) -> int:
         return rotate()
 
 
+@pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 def test_no_verifier_and_no_kept_answer_is_in_the_files(control_plane: ControlPlane, folder: Path) -> None:
     put(control_plane, "app")
     restart = {"type": "restart"}
@@ -211,6 +213,7 @@ def test_a_rotation_broken_off_is_gone_on_with(
         assert used() == {app_keys().newest}
 
 
+@pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("replaced", [None, "another"])
 def test_a_missing_or_another_key_is_said_at_the_start_and_changes_nothing(
     control_plane: ControlPlane, folder: Path, replaced: str | None
@@ -289,3 +292,10 @@ def test_a_shared_database_without_a_file_keeps_them_in_clear(tmp_path: Path) ->
     assert keys.encrypt("secret") == "secret"
     with pytest.raises(SettingsError, match="COFFRET_SECRETS_KEYS is unset"):
         keys.check({"12345678"})
+
+
+def test_an_error_of_the_database_does_not_show_what_it_was_sent(control_plane: ControlPlane) -> None:
+    with control_plane.app.app_context(), pytest.raises(DBAPIError) as failed:
+        db.session.execute(text("SELECT * FROM nowhere WHERE verifier = :verifier"), {"verifier": PASSWORD})
+    assert PASSWORD not in str(failed.value)
+    assert "nowhere" in str(failed.value)
