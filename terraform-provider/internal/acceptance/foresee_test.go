@@ -15,7 +15,6 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/hashicorp/terraform-plugin-framework/providerserver"
 	"github.com/hashicorp/terraform-plugin-go/tfprotov6"
 	"github.com/hashicorp/terraform-plugin-testing/helper/resource"
 	"github.com/hashicorp/terraform-plugin-testing/plancheck"
@@ -61,7 +60,7 @@ func (o *observer) test(t *testing.T, steps ...resource.TestStep) {
 	}
 	resource.Test(t, resource.TestCase{Steps: steps, ProtoV6ProviderFactories: map[string]func() (
 		tfprotov6.ProviderServer, error){"coffret": func() (tfprotov6.ProviderServer, error) {
-		return heard{providerserver.NewProtocol6(provider.New("test")())(), o}, nil
+		return heard{provider.Server("test"), o}, nil
 	}}})
 }
 
