@@ -12,7 +12,7 @@ from flask import Flask, Response, current_app, g, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 import control_plane
-from control_plane import stores
+from control_plane import metrics, stores
 from control_plane.agents.gate import PASSING, Gate
 from control_plane.agents.hearing import Attendance, LastWords
 from control_plane.agents.spacing import Spacing
@@ -115,6 +115,7 @@ def create_app(settings: Settings, cloud: Cloud, role: ServerRole = ServerRole.A
     app.before_request(_number)
     app.after_request(_sign)
     app.register_blueprint(health)
+    metrics.register(app)
     if role != ServerRole.API:
         app.register_blueprint(agents)
     if role != ServerRole.AGENTS:

@@ -18,7 +18,7 @@ import flask_migrate
 from flask import Flask
 from gunicorn.app.base import BaseApplication
 
-from control_plane import gateway, secrets, stores
+from control_plane import gateway, metrics, secrets, stores
 from control_plane.agents.hearing import Attendance
 from control_plane.app import ServerRole, create_app
 from control_plane.clouds import Cloud
@@ -56,7 +56,7 @@ def serve(settings: Settings, role: ServerRole = ServerRole.ALL) -> None:
     cloud = open_cloud(settings)
     make_folder(settings.data_dir, 0o700)
     alone = role == ServerRole.ALL and not stores.on_server(settings.sqlalchemy_url)
-    with _only_one(settings.data_dir) if alone else nullcontext():
+    with _only_one(settings.data_dir) if alone else nullcontext(), metrics.shared():
         app = create_app(settings, cloud, role)
         prepare(app, settings, role)
         if keystone := app.extensions["coffret_keystone"]:

@@ -99,6 +99,11 @@ class Settings:
         " nodes with `;` between them.",
         secret=True,
     )
+    metrics_bind: str = _setting(
+        "",
+        "Address and port at which `coffret worker` shows its metrics. Empty: nowhere. `coffret serve` has"
+        " `/metrics` at `bind`.",
+    )
     runner_threads: int = _setting(4, "How many instances are reconciled at once in a process.", least=1)
     sweep_seconds: float = _setting(
         5.0,
@@ -177,6 +182,7 @@ class Settings:
         "memory://",
         "Where requests are counted: `memory://`, each process for itself, or a storage that processes"
         " share, such as `valkey://host:6379` (https://limits.readthedocs.io/en/stable/storage.html).",
+        secret=True,
     )
     proxies: int = _setting(
         0,

@@ -44,6 +44,7 @@ def engine_options(url: URL, connections: int) -> dict[str, Any]:
     """What SQLAlchemy's create_engine takes; `connections`: at most so many in a process."""
     options: dict[str, Any] = {
         "pool_size": connections,
+        "hide_parameters": True,  # in errors, and so in the log: verifiers
         "pool_use_lifo": True,  # few connections stay warm instead of all becoming lukewarm
     }
     if not on_server(url):
