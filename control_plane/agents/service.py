@@ -109,7 +109,7 @@ def _adopt(instance: Instance, report: Report) -> None:
     _outrun(instance, report)
     if instance.report and instance.report.get("abilities", []) != report.get("abilities", []):
         instance.desired_revision += 1  # another agent, which may be asked for more, or for less
-    instance.report = _kept(report, instance.report)
+    instance.report = kept(report, instance.report)
     instance.converged_revision = min(
         instance.revision_of(report["converged_etag"]), instance.desired_revision
     )
@@ -129,11 +129,11 @@ def _get(instance_id: str, *, for_update: bool = False) -> Instance:
 def _news(instance: Instance | Told, report: Report) -> bool:
     if report["repairs"] or instance.agent_lost:
         return True
-    return not _late(instance, report) and _said(_kept(report, instance.report)) != _said(instance.report)
+    return not _late(instance, report) and _said(kept(report, instance.report)) != _said(instance.report)
 
 
-def _said(kept: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: part for name, part in kept.items() if name not in _NO_NEWS}
+def _said(stays: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: part for name, part in stays.items() if name not in _NO_NEWS}
 
 
 def _late(instance: Instance | Told, report: Report) -> bool:
@@ -142,18 +142,18 @@ def _late(instance: Instance | Told, report: Report) -> bool:
     return stored.get("run") == report["run"] and stored.get("sequence", 0) > report["sequence"]
 
 
-def _kept(report: Report, before: Mapping[str, Any]) -> dict[str, Any]:
+def kept(report: Report, before: Mapping[str, Any]) -> dict[str, Any]:
     """What stays of a report; its outcomes, which go to their rows, only as a digest.
 
     An engine that is down has the version that it had `before`.
     """
-    kept: dict[str, Any] = {name: part for name, part in report.items() if name not in _APART}
-    kept["volume_used"] = report["volume_used"] // _MIB * _MIB
+    stays: dict[str, Any] = {name: part for name, part in report.items() if name not in _APART}
+    stays["volume_used"] = report["volume_used"] // _MIB * _MIB
     known = before.get("engine", {}).get("version")
-    kept["engine"] = {**report["engine"], "version": report["engine"]["version"] or known}
+    stays["engine"] = {**report["engine"], "version": report["engine"]["version"] or known}
     outcomes = json.dumps([report["databases"], report["users"]], sort_keys=True)
-    kept["outcomes"] = hashlib.sha256(outcomes.encode()).hexdigest()
-    return kept
+    stays["outcomes"] = hashlib.sha256(outcomes.encode()).hexdigest()
+    return stays
 
 
 def _outrun(instance: Instance, report: Report) -> None:
