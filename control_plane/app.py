@@ -12,6 +12,7 @@ from flask import Flask, Response, current_app, g, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 import control_plane
+from control_plane import metrics
 from control_plane.agents.gate import PASSING, Gate
 from control_plane.agents.hearing import Attendance, LastWords
 from control_plane.agents.spacing import Spacing
@@ -81,6 +82,7 @@ def create_app(settings: Settings, cloud: Cloud, role: ServerRole = ServerRole.A
         SQLALCHEMY_DATABASE_URI=settings.sqlalchemy_url,
         SQLALCHEMY_ENGINE_OPTIONS={
             "pool_size": _connections(settings, role),
+            "hide_parameters": True,  # in errors, and so in the log: verifiers
             "pool_use_lifo": True,  # few connections stay warm instead of all becoming lukewarm
         },
         MAX_CONTENT_LENGTH=settings.max_body_bytes,
@@ -111,6 +113,7 @@ def create_app(settings: Settings, cloud: Cloud, role: ServerRole = ServerRole.A
     app.before_request(_number)
     app.after_request(_sign)
     app.register_blueprint(health)
+    metrics.register(app)
     if role != ServerRole.API:
         app.register_blueprint(agents)
     if role != ServerRole.AGENTS:

@@ -8,16 +8,19 @@ from control_plane.database import is_uuid
 from control_plane.errors import Invalid
 
 PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$"
+RULE = "must have 1 to 255 letters, digits, '.', '_' or '-', and start with a letter or digit"
 
+_ENDS, _BETWEEN = r"[^\x00-\x20\x7f/\\@`]", r"[^\x00-\x1f\x7f/\\@`]"
+INNER = rf"{_ENDS}(?:{_BETWEEN}*{_ENDS})?"
+"""What every engine allows for databases and users; `Manager` knows what each one forbids besides."""
+INNER_RULE = "must be printable, without '/', '\\', '@' or '`', and without a space at either end"
 
 PROJECT_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 PROJECT_RULE = (
     "A project id has 1 to 64 letters, digits, '.', '_' or '-' and starts with a letter or digit."
 )
 LABEL_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._/-]{0,62}"
-LABEL_RULE = (
-    "A label's name has 1 to 63 letters, digits, '.', '_', '/' or '-' and starts with a letter or digit."
-)
+LABEL_RULE = "must have 1 to 63 letters, digits, '.', '_', '/' or '-', and start with a letter or digit"
 
 
 class Named(Protocol):
@@ -27,7 +30,7 @@ class Named(Protocol):
 def fault(name: str) -> str | None:
     """What is wrong with a name and what would be right; None when it is right."""
     if not re.fullmatch(PATTERN, name):
-        return "A name has 1 to 255 letters, digits, '.', '_' or '-' and starts with a letter or digit."
+        return f"A name {RULE}."
     if is_uuid(name):
         return "A name must not look like a UUID: ids are accepted as names are."
     return None

@@ -50,7 +50,9 @@ class Settings:
     data_dir: Path = _setting(
         Path(".coffret"), "Folder for the state database and, on the local cloud, the instances."
     )
-    database_url: str = _setting("", "SQLAlchemy URL of the state database. Empty: SQLite in `data_dir`.")
+    database_url: str = _setting(
+        "", "SQLAlchemy URL of the state database. Empty: SQLite in `data_dir`.", secret=True
+    )
     secrets_keys: Path | None = _setting(
         None,
         "File with the keys that secrets in the state database are encrypted with, one a line, newest"
@@ -85,6 +87,11 @@ class Settings:
         "With `celery`: URL of RabbitMQ, such as `amqp://coffret:password@mq1/coffret`; of a cluster's"
         " nodes with `;` between them.",
         secret=True,
+    )
+    metrics_bind: str = _setting(
+        "",
+        "Address and port at which `coffret worker` shows its metrics. Empty: nowhere. `coffret serve` has"
+        " `/metrics` at `bind`.",
     )
     runner_threads: int = _setting(4, "How many instances are reconciled at once in a process.", least=1)
     sweep_seconds: float = _setting(
@@ -164,6 +171,7 @@ class Settings:
         "memory://",
         "Where requests are counted: `memory://`, each process for itself, or a storage that processes"
         " share, such as `valkey://host:6379` (https://limits.readthedocs.io/en/stable/storage.html).",
+        secret=True,
     )
     proxies: int = _setting(
         0,

@@ -11,6 +11,7 @@ from typing import Any
 from celery import signals
 from flask import Flask
 
+from control_plane import metrics
 from control_plane.app import create_app
 from control_plane.clouds.local.places import make_folder
 from control_plane.clouds.registry import open_cloud
@@ -41,6 +42,8 @@ def work(settings: Settings, concurrency: int | None) -> None:
     sweep = Sweep(app, cloud, runner, settings.sweep_seconds)
     celery = open_celery(settings)
     add_task(celery, partial(look_at, app, cloud), runner)
+    if settings.metrics_bind:
+        metrics.serve(app.extensions["coffret_metrics"], settings.metrics_bind)
     signals.setup_logging.connect(_leave_logging_alone)
     worker = celery.Worker(
         pool="threads",

@@ -115,8 +115,8 @@ class Sync:
 
     def _exchange(self, client: Client, wait: float, timeout: float = 15) -> float:
         """One sync. Returns the seconds to pause before the next."""
-        state = self._state.now
-        secret = state.next_secret or state.secret
+        held = self._state.now
+        secret = held.next_secret or held.secret
         if secret is None:
             raise UnauthorizedError("this agent is not registered")
         with self._changed:
@@ -140,10 +140,9 @@ class Sync:
             answer = client.sync(secret, report, timeout)
             got_through = True
         except UnauthorizedError as error:
-            if secret != state.next_secret:
-                raise
-            self._state.update(next_secret=None)
-            raise ControlPlaneError(f"{error}; going on with the former secret") from error
+            if self._has_another(secret):
+                raise ControlPlaneError(f"{error}; going on with another secret") from error
+            raise
         finally:
             with self._changed:
                 self._parked = self._parked and wait == 0
@@ -151,16 +150,32 @@ class Sync:
                     self._sent = before
                     self._repairs = repairs + self._repairs
                 self._changed.notify_all()
-        if secret == state.next_secret:
-            self._state.update(secret=secret, next_secret=None)
-            log.info("the control plane has taken the new secret")
-        if answer.secret is not None and not self._state.update(next_secret=answer.secret):
-            self._state.update(next_secret=None)  # once used, it must be there after a crash, too
+        self._settle_secrets(secret, answer.secret)
         if answer.directive is not None and self._take(answer.directive, report["sequence"]):
             return max(answer.pause, _CONVERGE_SECONDS)
         if time.monotonic() - began < 1:
             return max(answer.pause, 1.0)  # not parked: never in a tight circle
         return answer.pause
+
+    def _settle_secrets(self, used: str, new: str | None) -> None:
+        """The secret `used` was taken by the control plane, which may have sent a new one.
+
+        The other thread may have used a newer one meanwhile: what it has noted stays.
+        """
+        with self._changed:
+            if used == self._state.now.next_secret:
+                self._state.update(secret=used, next_secret=None)
+                log.info("the control plane has taken the new secret")
+            if new is not None and not self._state.update(next_secret=new):
+                self._state.update(next_secret=None)  # once used, it must be there after a crash, too
+
+    def _has_another(self, refused: str) -> bool:
+        """Whether there is another secret than the one that was refused; a new one is given up."""
+        with self._changed:
+            if refused == self._state.now.next_secret:
+                self._state.update(next_secret=None)
+                return self._state.now.secret is not None
+            return refused != self._state.now.secret
 
     def _take(self, directive: Directive, sequence: int) -> bool:
         """Keep the directive that answered a sync, if it is new.

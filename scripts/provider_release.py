@@ -66,6 +66,8 @@ def main(folder: Path, chosen: Sequence[str], key: str | None) -> None:
     if unknown := sorted(set(platforms) - set(recipe.platforms)):
         known = ", ".join(recipe.platforms)
         raise click.ClickException(f"{', '.join(unknown)}: .goreleaser.yml has {known}.")
+    if key:
+        try_out(key)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as place:
         new = Path(place)
@@ -103,7 +105,19 @@ def sign(folder: Path, key: str | None) -> None:
     ]
     sums = folder / f"{RELEASE}_SHA256SUMS"
     sums.write_text("".join(lines))
-    go("-C", "tools", "run", "./sign", *(["-key", key] if key else []), str(sums.resolve()))
+    sign_file(sums, key)
+
+
+def try_out(key: str) -> None:
+    """Raises ClickException for a key that cannot sign, before minutes go into building."""
+    with tempfile.TemporaryDirectory() as place:
+        file = Path(place) / "nothing"
+        file.touch()
+        sign_file(file, key)
+
+
+def sign_file(file: Path, key: str | None) -> None:
+    go("-C", "tools", "run", "./sign", *(["-key", key] if key else []), str(file.resolve()))
 
 
 def go(*arguments: str, **environment: str) -> None:

@@ -20,6 +20,7 @@ import requests
 from control_plane.clouds.local.places import Places
 
 ROOT = Path(__file__).parents[1]
+ENGINES = ("postgres", "valkey-server", "mariadbd")
 STARTING = 60
 """Seconds that a control plane may take until it answers: two where nothing else runs."""
 
@@ -115,7 +116,7 @@ class Serving:
 
     def engines(self) -> list[psutil.Process]:
         """Engines in the folder; not their own children."""
-        found = self._processes("postgres") + self._processes("valkey-server")
+        found = [each for name in ENGINES for each in self._processes(name)]
         return [process for process in found if process.parent() not in found]
 
     def _processes(self, *words: str) -> list[psutil.Process]:

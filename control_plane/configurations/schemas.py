@@ -3,7 +3,7 @@ from typing import Any
 import marshmallow as ma
 
 from control_plane.http.fields import (
-    NAME_PATTERN,
+    NAMED,
     Mapping,
     ResourceSchema,
     Text,
@@ -51,7 +51,7 @@ class ConfigurationGroupSchema(ResourceSchema):
         validate=check_name,
         metadata={
             "description": "Name, unique in the project. It can be changed.",
-            "pattern": NAME_PATTERN,
+            **NAMED,
             "x-key": True,
         },
     )

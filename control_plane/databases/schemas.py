@@ -1,5 +1,6 @@
 import marshmallow as ma
 
+from control_plane import names
 from control_plane.http.fields import ResourceSchema, StatusSchema, Text, list_schema
 
 
@@ -19,6 +20,10 @@ class DatabaseSchema(ResourceSchema):
     name = Text(
         metadata={
             "description": "Name of the database; its key in the instance.",
+            "minLength": 1,
+            "maxLength": 64,
+            "pattern": f"^{names.INNER}$",
+            "x-rule": names.INNER_RULE,
             "x-key": True,
             "x-immutable": True,
         }

@@ -1,6 +1,7 @@
 import marshmallow as ma
 
-from control_plane.http.fields import NAME_PATTERN, Flag, ResourceSchema, Text, check_name, list_schema
+from control_plane.datastores.managers import MANAGERS
+from control_plane.http.fields import NAMED, Flag, ResourceSchema, Text, check_name, list_schema
 
 
 class DatastoreSchema(ResourceSchema):
@@ -10,7 +11,7 @@ class DatastoreSchema(ResourceSchema):
         validate=check_name,
         metadata={
             "description": "Name of the datastore.",
-            "pattern": NAME_PATTERN,
+            **NAMED,
             "x-key": True,
             "x-immutable": True,
         },
@@ -18,7 +19,8 @@ class DatastoreSchema(ResourceSchema):
     manager = Text(
         required=True,
         metadata={
-            "description": "What knows the engine: `postgresql`, `mariadb` or `valkey`.",
+            "description": "What knows the engine.",
+            "enum": list(MANAGERS),
             "x-immutable": True,
         },
     )
@@ -42,7 +44,7 @@ class DatastoreVersionSchema(ResourceSchema):
         validate=check_name,
         metadata={
             "description": "The version, such as `18`.",
-            "pattern": NAME_PATTERN,
+            **NAMED,
             "x-key": True,
             "x-immutable": True,
         },

@@ -9,7 +9,8 @@ from control_plane import names
 from control_plane.http.bodies import BodySchema
 from control_plane.impact import Effect
 
-NAME_PATTERN = names.PATTERN
+NAMED = {"pattern": names.PATTERN, "x-rule": names.RULE}
+"""What the OpenAPI document says of a name; `x-rule` is a pattern in words."""
 LONGEST_TEXT = 1024
 
 
@@ -189,15 +190,21 @@ class LinkSchema(ma.Schema):
 
 def _check_label(name: str) -> None:
     if not names.is_label(name):
-        raise ma.ValidationError(names.LABEL_RULE)
+        raise ma.ValidationError(f"A label's name {names.LABEL_RULE}.")
 
 
 def labels() -> Mapping:
     """Free-form labels."""
     return Mapping(
-        keys=Text(validate=_check_label),
+        keys=Text(
+            validate=_check_label,
+            metadata={"pattern": f"^{names.LABEL_PATTERN}$", "x-rule": names.LABEL_RULE},
+        ),
         values=Text(validate=ma.validate.Length(0, 255)),
         load_default=dict,
         validate=ma.validate.Length(max=64),
-        metadata={"description": "Labels, free to choose; lists can be filtered by them.", "default": {}},
+        metadata={
+            "description": "Labels, free to choose; lists can be filtered by them.",
+            "default": {},
+        },
     )

@@ -5,6 +5,7 @@ from typing import Any
 import marshmallow as ma
 from apispec.ext.marshmallow import MarshmallowPlugin
 from apispec.ext.marshmallow.common import resolve_schema_instance
+from apispec.ext.marshmallow.field_converter import FieldConverterMixin
 from flask import Flask
 from flask_smorest import Api
 
@@ -48,6 +49,7 @@ class CoffretApi(Api):  # type: ignore[misc]
                 "security": [{"token": []}, {"keystone": []}],
             },
         )
+        self.ma_plugin.converter.add_attribute_function(_property_names)
         self.spec.components.security_scheme("token", {"type": "http", "scheme": "bearer"})
         self.spec.components.security_scheme(
             "keystone", {"type": "apiKey", "in": "header", "name": "X-Auth-Token"}
@@ -62,6 +64,17 @@ class CoffretApi(Api):  # type: ignore[misc]
             "content": {"application/problem+json": {"schema": ProblemSchema}},
         }
         self.spec.components.response(self.DEFAULT_ERROR_RESPONSE_NAME, problem)
+
+
+def _property_names(
+    converter: FieldConverterMixin, field: ma.fields.Field[Any], **_: Any
+) -> dict[str, Any]:
+    """What apispec leaves out of a mapping: what its names may be."""
+    if not isinstance(field, ma.fields.Dict) or field.key_field is None:
+        return {}
+    facts = converter.field2property(field.key_field)
+    said = {word: value for word, value in facts.items() if word != "type"}
+    return {"propertyNames": said} if said else {}
 
 
 def _schema_name(schema: Any) -> str:

@@ -6,7 +6,7 @@ import marshmallow as ma
 from control_plane.databases.schemas import DatabaseSchema
 from control_plane.http.bodies import BodySchema
 from control_plane.http.fields import (
-    NAME_PATTERN,
+    NAMED,
     ConditionSchema,
     Flag,
     ResourceSchema,
@@ -63,7 +63,7 @@ class NetworkSchema(BodySchema):
         load_default=None,
         allow_none=True,
         validate=_address,
-        metadata={"description": "Fixed address."},
+        metadata={"description": "Fixed address.", "format": "ip"},
     )
 
 
@@ -83,7 +83,7 @@ class AccessSchema(BodySchema):
         load_default=False, metadata={"description": "Whether the instance gets a public address."}
     )
     allowed_cidrs = ma.fields.List(
-        Text(validate=_cidr),
+        Text(validate=_cidr, metadata={"format": "cidr"}),
         load_default=None,
         allow_none=True,
         validate=ma.validate.Length(max=100),
@@ -105,7 +105,7 @@ class ServerGroupSchema(BodySchema):
         validate=check_name,
         metadata={
             "description": "Name, the project's own. Instances that name the same group belong together.",
-            "pattern": NAME_PATTERN,
+            **NAMED,
         },
     )
     policy = Text(
@@ -175,7 +175,7 @@ class InstanceSchema(ResourceSchema):
         validate=check_name,
         metadata={
             "description": "Name, unique in the project. It can be changed.",
-            "pattern": NAME_PATTERN,
+            **NAMED,
             "x-key": True,
         },
     )

@@ -60,7 +60,7 @@ def _filters() -> service.Filters:
         if not equals:
             raise Invalid.field("?label", f"{item!r} is not `name=value`.")
         if not names.is_label(name):
-            raise Invalid.field("?label", names.LABEL_RULE)
+            raise Invalid.field("?label", f"A label's name {names.LABEL_RULE}.")
         labels[name] = value
     return service.Filters(
         name=request.args.get("name"),

@@ -75,6 +75,6 @@ def user_key(name: str, host: str) -> str:
 def user_uris(instance: Instance, name: str, grants: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """Connection URIs without the password by database; Valkey's database is `0`."""
     manager = MANAGERS[instance.datastore_version.datastore.manager]
-    names = [name for grant in grants if (name := grant["database"])] if manager.has_databases else ["0"]
-    uris = {database: connection_uri(instance, database, name) for database in names}
+    names = [grant["database"] for grant in grants] if manager.has_databases else ["0"]
+    uris = {database: connection_uri(instance, database, name) for database in names if database}
     return {database: uri for database, uri in uris.items() if uri is not None}

@@ -2,10 +2,12 @@ from typing import Any
 
 import marshmallow as ma
 
+from control_plane import names
 from control_plane.http.bodies import BodySchema
 from control_plane.http.fields import Moment, ResourceSchema, StatusSchema, Text, Whole, list_schema
 
 LONGEST_PASSWORD = 128
+_ACL_PATTERN = {"pattern": r"^[^\s()%]+$", "x-rule": "must have no space, '(', ')' or '%'"}
 
 
 def _password(text: str) -> None:
@@ -22,7 +24,13 @@ class GrantSchema(BodySchema):
         metadata={"description": "Name or id of a database of the instance (PostgreSQL, MariaDB)."},
     )
     privileges = ma.fields.List(
-        Text(validate=ma.validate.Length(1, 64)),
+        Text(
+            validate=ma.validate.Length(1, 64),
+            metadata={
+                "pattern": r"^(?:[A-Za-z]+(?: [A-Za-z]+)*|[+-]@?[A-Za-z0-9._|-]+)$",
+                "x-rule": "must be a privilege such as SELECT or ALL, or on Valkey a rule such as +@read",
+            },
+        ),
         required=True,
         validate=ma.validate.Length(1, 64),
         metadata={
@@ -32,7 +40,7 @@ class GrantSchema(BodySchema):
         },
     )
     keys = ma.fields.List(
-        Text(validate=ma.validate.Length(1, 255)),
+        Text(validate=ma.validate.Length(1, 255), metadata=_ACL_PATTERN),
         load_default=list,
         validate=ma.validate.Length(max=64),
         metadata={
@@ -42,7 +50,7 @@ class GrantSchema(BodySchema):
         },
     )
     channels = ma.fields.List(
-        Text(validate=ma.validate.Length(1, 255)),
+        Text(validate=ma.validate.Length(1, 255), metadata=_ACL_PATTERN),
         load_default=list,
         validate=ma.validate.Length(max=64),
         metadata={
@@ -78,6 +86,10 @@ class UserSchema(ResourceSchema):
         metadata={
             "description": "Name of the user, on MariaDB with its host: `app@10.0.0.%` (`%` when"
             " left out); its key in the instance.",
+            "minLength": 1,
+            "maxLength": 336,
+            "pattern": f"^{names.INNER}(?:@[A-Za-z0-9.:_%/-]{{1,255}})?$",
+            "x-rule": f"{names.INNER_RULE}; an '@' before the host that it may come from (MariaDB)",
             "x-key": True,
             "x-immutable": True,
         },
@@ -88,6 +100,8 @@ class UserSchema(ResourceSchema):
         metadata={
             "description": "The password. Only a verifier is kept of it; needed for a new user.",
             "format": "password",
+            "minLength": 8,
+            "maxLength": LONGEST_PASSWORD,
             "writeOnly": True,
         },
     )

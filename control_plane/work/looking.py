@@ -2,13 +2,15 @@
 
 import logging
 import random
+import time
 
-from flask import Flask
+from flask import Flask, current_app
 
 from control_plane.clouds import Cloud
 from control_plane.events import service as events
 from control_plane.instances.models import Instance
 from control_plane.instances.reconcile import Look, reconcile
+from control_plane.metrics import Metrics
 from control_plane.work import lease as leases
 from control_plane.work.lease import Lease, LeaseLost
 
@@ -24,25 +26,29 @@ def look_at(app: Flask, cloud: Cloud, instance_id: str) -> float | None:
         lease = _take(instance_id)
         if lease is None:
             return None
+        began, outcome = time.monotonic(), "failed"
         try:
             look = _look(lease, cloud)
-            if look.gone:
-                log.info("%s", look.sentence)
-                return None
-            return _finish(lease, look)
+            again = _finish(lease, look)
+            outcome = _outcome(look)
+            return again
         except LeaseLost as lost:
             log.info("%s", lost)
+            outcome = "lease_lost"
             return None
         finally:
             lease.let_go()
+            _metrics().reconcile_seconds.labels(outcome).observe(time.monotonic() - began)
 
 
 def _take(instance_id: str) -> Lease | None:
     """The lease, if there is something to do; its holder sees at release that it was asked for."""
     lease = leases.acquire(instance_id)
-    if lease is None and (held := leases.holdings(Instance.id == instance_id)) and held[0].ended:
-        leases.void(held)
-        return leases.acquire(instance_id)
+    if lease is None and (held := leases.holdings(Instance.id == instance_id)):
+        if held[0].ended:
+            leases.void(held)
+            return leases.acquire(instance_id)
+        _metrics().lease_contention.inc()
     return lease
 
 
@@ -59,8 +65,20 @@ def _look(lease: Lease, cloud: Cloud) -> Look:
         )
 
 
+def _outcome(look: Look) -> str:
+    return "failed" if look.failed else "pending" if look.pending else "done"
+
+
+def _metrics() -> Metrics:
+    metrics: Metrics = current_app.extensions["coffret_metrics"]
+    return metrics
+
+
 def _finish(lease: Lease, look: Look) -> float | None:
     """Note what was done and give the lease back. Returns the seconds after which to look again."""
+    if look.gone:
+        log.info("%s", look.sentence)
+        return None
     with lease.fenced() as instance:
         if not look.pending:
             instance.attempts = instance.attempts + 1 if look.failed else 0

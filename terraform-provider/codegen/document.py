@@ -10,14 +10,14 @@ KNOWN = {
     "$ref", "additionalProperties", "anyOf", "default", "description", "enum", "example", "examples",
     "format",
     "items", "maxItems", "maxLength", "maxProperties", "maximum", "minItems", "minLength", "minimum",
-    "pattern", "properties", "readOnly", "required", "type", "writeOnly", "x-immutable", "x-key",
-    "x-set", "x-stable", "x-terraform",
+    "pattern", "properties", "propertyNames", "readOnly", "required", "type", "writeOnly", "x-immutable",
+    "x-key", "x-rule", "x-set", "x-stable", "x-terraform",
 }  # fmt: skip
-FORMATS = {"uuid", "date-time", "password"}
+FORMATS = {"cidr", "date-time", "ip", "password", "uuid"}
 SCALARS = {"string", "integer", "number", "boolean"}
 BOUNDS = (
-    "enum", "maxItems", "maxLength", "maxProperties", "maximum", "minItems", "minLength", "minimum",
-    "pattern",
+    "enum", "format", "maxItems", "maxLength", "maxProperties", "maximum", "minItems", "minLength",
+    "minimum", "pattern", "propertyNames", "x-rule",
 )  # fmt: skip
 MISSING: Any = object()
 """The default of a field that has none."""
@@ -35,7 +35,7 @@ class Type:
     element: Type | None = None
     fields: tuple[Field, ...] = ()
     bounds: Mapping[str, Any] = field(default_factory=dict)
-    """JSON Schema's own words for what a value may be."""
+    """JSON Schema's own words for what a value may be, and `x-rule`: its pattern in ours."""
 
     @property
     def inner(self) -> Type:

@@ -20,6 +20,8 @@ NAMES = {
     "object": "Object",
 }
 COLLECTIONS = {"list", "set", "map"}
+FORMATS = {"cidr": "CIDR", "date-time": "DateTime", "ip": "IP"}
+"""Validators of internal/formats, by the format that they know."""
 
 
 def quoted(text: str) -> str:
@@ -121,6 +123,8 @@ def validators(kind: Type, where: str) -> list[str]:
         if "maxLength" in bounds:  # apispec's word for the bound of a map's size
             bounds["maxProperties"] = bounds.pop("maxLength")
         found = _range(bounds, "minProperties", "maxProperties", "mapvalidator.Size")
+        if names := validators(Type("string", bounds=bounds.pop("propertyNames", {})), where):
+            found.append(f"mapvalidator.KeysAre({', '.join(names)})")
         found += _of_elements(kind, where)
     if bounds:
         raise Unmapped(f"{where}: {', '.join(bounds)} has no validator for a {kind.kind}.")
@@ -135,8 +139,13 @@ def _of_string(bounds: dict[str, Any], where: str) -> list[str]:
     if pattern := bounds.pop("pattern", None):
         if "(?=" in pattern or "(?!" in pattern or "(?<" in pattern:
             raise Unmapped(f"{where}: Go's regular expressions have no look-around.")
-        message = quoted(f"must match {pattern}")
-        found.append(f"stringvalidator.RegexMatches(regexp.MustCompile({raw(pattern)}), {message})")
+        if (rule := bounds.pop("x-rule", None)) is None:
+            raise Unmapped(f"{where}: x-rule says what its pattern demands, as `must …`.")
+        found.append(f"stringvalidator.RegexMatches(regexp.MustCompile({raw(pattern)}), {quoted(rule)})")
+    if (form := bounds.pop("format", "password")) != "password":
+        if form not in FORMATS:
+            raise Unmapped(f"{where}: the format {form!r} has no validator.")
+        found.append(f"formats.{FORMATS[form]}()")
     return found
 
 
@@ -193,6 +202,7 @@ IMPORTS = {
     "planmodifier": "github.com/hashicorp/terraform-plugin-framework/resource/schema/planmodifier",
     "validator": "github.com/hashicorp/terraform-plugin-framework/schema/validator",
     "types": "github.com/hashicorp/terraform-plugin-framework/types",
+    "formats": "github.com/coffret/terraform-provider-coffret/internal/formats",
     "runtime": "github.com/coffret/terraform-provider-coffret/internal/runtime",
 }
 for _name in NAMES.values():

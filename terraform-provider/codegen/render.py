@@ -91,6 +91,8 @@ def _fact(field: Field) -> str:
         parts.append("Sent: true")
     if field.type.kind == "object":
         parts.append("Object: true")
+    if field.type.kind == "map":
+        parts.append("Map: true")
     return f"{{{', '.join(parts)}}}"
 
 

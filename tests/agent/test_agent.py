@@ -147,7 +147,7 @@ def test_a_new_secret_that_is_not_taken_is_given_up_for_the_former(
     plane.wait_for(running("b"))
     until(lambda: guest.state["next_secret"] is None)
     assert guest.state["secret"] == "secret-1"
-    assert "going on with the former secret" in guest.log
+    assert "going on with another secret" in guest.log
     assert "that was put back" not in guest.log
 
 

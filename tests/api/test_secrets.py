@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from contract import PASSWORD
 from control_plane_fixtures import ControlPlane, control_plane
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from control_plane.cli import main
 from control_plane.database import db
@@ -289,3 +290,10 @@ def test_a_shared_database_without_a_file_keeps_them_in_clear(tmp_path: Path) ->
     assert keys.encrypt("secret") == "secret"
     with pytest.raises(SettingsError, match="COFFRET_SECRETS_KEYS is unset"):
         keys.check({"12345678"})
+
+
+def test_an_error_of_the_database_does_not_show_what_it_was_sent(control_plane: ControlPlane) -> None:
+    with control_plane.app.app_context(), pytest.raises(DBAPIError) as failed:
+        db.session.execute(text("SELECT * FROM nowhere WHERE verifier = :verifier"), {"verifier": PASSWORD})
+    assert PASSWORD not in str(failed.value)
+    assert "nowhere" in str(failed.value)

@@ -10,6 +10,8 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from serving import Serving, eventually, served
 
+from guest_agent.engines.mariadb import find_binaries as find_mariadb
+
 ORDERS, BILLING = INSTANCES = ("/instances/orders", "/instances/billing")
 TUNED = "/configuration-groups/tuned"
 PASSWORD = "correct horse battery"
@@ -53,11 +55,10 @@ STEPS: list[tuple[str, dict[str, Any], str]] = [
 
 def starts(serving: Serving, instance: dict[str, Any]) -> tuple[int, object]:
     """How often the agent has started the engine, and when the engine says that it was."""
-    state = serving.folder / "instances" / instance["id"] / "agent" / "state.json"
     with shop(instance, "app") as connection:
         found = connection.execute("SELECT pg_postmaster_start_time()").fetchone()
     assert found is not None
-    return json.loads(state.read_text())["starts"], found[0]
+    return agents_count(serving, instance["id"]), found[0]
 
 
 def shop(instance: dict[str, Any], user: str) -> psycopg.Connection:
@@ -140,6 +141,60 @@ PATCHES = st.one_of(
 def test_so_it_does_whatever_is_changed(orders: Serving, change: tuple[str, dict[str, Any]]) -> None:
     """One change after another, so that they meet whatever the ones before have left pending."""
     keeps_its_promise(orders, *change)
+
+
+OTHERS: dict[str, list[tuple[dict[str, Any], int]]] = {
+    "valkey": [
+        ({"parameters": {"maxmemory-policy": "allkeys-lru"}}, 0),
+        ({"parameters": {"databases": 8}}, 1),
+        ({"parameters": {"databases": "8", "maxmemory-policy": None}}, 0),
+        ({"flavor": "db.tiny"}, 1),
+        ({"parameters": {"databases": None}}, 1),
+    ],
+    "mariadb": [
+        ({"parameters": {"max_connections": 50}}, 0),
+        ({"parameters": {"back_log": 100}}, 1),
+        ({"parameters": {"back_log": "100", "max_connections": None}}, 0),
+        ({"flavor": "db.tiny"}, 1),
+        ({"parameters": {"performance_schema": True}}, 1),
+    ],
+}
+"""Merge-patches of an instance or its group, and how often the engine is to be started for each."""
+
+
+no_mariadb = pytest.mark.skipif(find_mariadb() is None, reason="mariadb-server is not installed")
+
+
+@pytest.mark.parametrize("datastore", ["valkey", pytest.param("mariadb", marks=no_mariadb)])
+def test_so_it_is_with_the_other_engines(orders: Serving, datastore: str) -> None:
+    group, instance = f"/configuration-groups/{datastore}", f"/instances/{datastore}"
+    orders.put(group, {"datastore": datastore})
+    fields = {"flavor": "db.small", "volume": {"size": 1}, "restart_policy": "automatic"}
+    orders.put(instance, fields | {"datastore": datastore, "configuration_group": datastore})
+    orders.ready(instance)
+    for patch, expected in OTHERS[datastore]:
+        path = group if "parameters" in patch else instance
+        count, since = started(orders, instance)
+        impact = orders.call("PATCH", f"{path}?dry_run=true", patch).json()["impact"]
+        assert int(any(item["effect"] == "restart" for item in impact)) == expected, (patch, impact)
+        assert orders.call("PATCH", path, patch).status_code in (200, 202)
+        orders.ready(instance)
+        after = started(orders, instance)
+        assert after[0] == count + expected, (patch, impact)
+        assert (after[1] != since) == bool(expected), (patch, impact)
+    assert orders.call("DELETE", instance).status_code == 202
+
+
+def started(serving: Serving, path: str) -> tuple[int, list[float]]:
+    """How often the agent has started the instance's engine, and since when its process runs."""
+    instance = serving.call("GET", path).json()["id"]
+    running = [process.create_time() for process in serving.engines() if instance in process.cwd()]
+    return agents_count(serving, instance), running
+
+
+def agents_count(serving: Serving, instance_id: str) -> int:
+    state = serving.folder / "instances" / instance_id / "agent" / "state.json"
+    return int(json.loads(state.read_text())["starts"])
 
 
 def owners(instance: dict[str, Any], user: str) -> list[tuple[str, str]]:

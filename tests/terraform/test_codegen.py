@@ -36,6 +36,8 @@ def test_the_same_document_makes_the_same_files(document: Any) -> None:
         ({"type": "integer", "default": True}, "the default True is no integer"),
         ({"type": "integer", "default": 1, "maxLength": 5}, "maxLength has no validator for a integer"),
         ({"type": "string", "default": "x", "pattern": "(?=x)"}, "no look-around"),
+        ({"type": "string", "default": "x", "pattern": "x"}, "x-rule says what its pattern demands"),
+        ({"type": "string", "default": "x", "format": "uuid"}, "format 'uuid' has no validator"),
         ({"type": "string"}, "optional and not nullable, so it needs a default"),
         ({"type": ["string", "null"], "default": "x"}, "cannot tell null from left out"),
         ({"type": "string", "default": "x", "readOnly": True, "x-immutable": True}, "readOnly excludes"),

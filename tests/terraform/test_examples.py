@@ -55,6 +55,15 @@ def test_the_examples_are_valid(cli: Terraform, tmp_path: Path) -> None:
     cli.validate_each(tmp_path, found)
 
 
+def test_the_whole_examples_are_valid(cli: Terraform, tmp_path: Path) -> None:
+    found = {
+        folder.name.replace("-", "_"): "\n".join(file.read_text() for file in folder.glob("*.tf"))
+        for folder in {file.parent for file in ROOT.glob("examples/**/main.tf")}
+    }
+    assert len(found) >= 4
+    cli.validate_each(tmp_path, found)
+
+
 @pytest.mark.parametrize("way", ["string-id", "identity"])
 def test_the_import_blocks_are_valid(way: str, cli: Terraform, tmp_path: Path) -> None:
     imports = sorted(EXAMPLES.glob(f"resources/*/import-by-{way}.tf"))

@@ -101,3 +101,8 @@ def test_a_wrong_file_is_named_with_the_line(tmp_path: Path, content: bytes | No
 def test_what_the_clients_read_from_the_environment_is_left_alone() -> None:
     clients = {"COFFRET_TOKEN": "cfrt_a.b", "COFFRET_ENDPOINT": "http://127.0.0.1:8779"}
     assert Settings.load(clients) == Settings()
+
+
+def test_urls_that_may_hold_a_password_are_not_shown() -> None:
+    urls = dict.fromkeys(("database_url", "rate_storage", "broker_url"), "scheme://user:secret@host")
+    assert "secret@" not in repr(Settings(**urls))  # type: ignore[arg-type]

@@ -10,7 +10,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from rabbitmq import RabbitMQ
+import requests
+from rabbitmq import RabbitMQ, free_ports
 from serving import Serving, eventually
 
 from control_plane.clouds.noop import open_books
@@ -31,6 +32,7 @@ class Deployment:
             COFFRET_WORK="celery",
             COFFRET_BROKER_URL=broker.url,
             COFFRET_DEPLOYMENT=folder.name,
+            COFFRET_WORKERS="2",
             HOLD=str(folder / "hold"),
         )
         self.serving.path.insert(0, str(SLOW))
@@ -40,11 +42,11 @@ class Deployment:
         self._folder = folder
         self._stack = ExitStack()
 
-    def worker(self) -> subprocess.Popen[bytes]:
+    def worker(self, **settings: str) -> subprocess.Popen[bytes]:
         log = self._stack.enter_context((self._folder / "work.log").open("ab"))
         process = subprocess.Popen(
             self.serving.command("worker", "--concurrency", "2"),
-            env=self.serving.environment,
+            env=self.serving.environment | settings,
             stdout=log,
             stderr=log,
         )
@@ -109,6 +111,23 @@ def test_workers_do_what_the_server_is_asked_for(deployment: Deployment) -> None
     assert "Traceback" not in deployment.log()
     for text in (deployment.log(), serving.log()):
         assert ":guest@" not in text, "the broker's password is nobody's business"
+
+
+def test_each_process_is_counted(deployment: Deployment) -> None:
+    """Both processes of the server at one place, and a worker at its own."""
+    serving = deployment.serving
+    bind = f"127.0.0.1:{free_ports(1)[0]}"
+    deployment.worker(COFFRET_METRICS_BIND=bind)
+    serving.put("/instances/orders", INSTANCE)
+    serving.ready("/instances/orders", SECONDS)
+    for _ in range(40):
+        with requests.Session() as fresh:  # so that either process may get it
+            assert fresh.get(f"{serving.url}/healthz", timeout=10).ok
+    counted = serving.session.get(f"{serving.url}/metrics", timeout=10).text
+    assert 'coffret_requests_total{method="GET",route="/healthz",status="200"} 40.0' in counted
+    assert "coffret_queue_age_seconds 0.0" in counted
+    looks = requests.get(f"http://{bind}/metrics", timeout=10).text
+    assert 'coffret_reconcile_seconds_count{outcome="done"}' in looks
 
 
 def test_what_a_killed_worker_had_in_hand_is_taken_over_at_once(deployment: Deployment) -> None:

@@ -310,7 +310,7 @@ func TestValuesAreCheckedBeforeAnythingIsDone(t *testing.T) {
 	for sentence, config := range map[string]string{
 		`value must be one of`:         oneGiB + "\n restart_policy = \"never\"",
 		`must be between 1 and 65536`:  "volume = { size = 0 }",
-		`must match`:                   oneGiB + "\n name = \"a name\"",
+		`must have 1 to 255 letters`:   oneGiB + "\n name = \"a name\"",
 		`(?s)flavor.*Did you mean 'db`: oneGiB + "\n flavor = \"db.smal\"",
 	} {
 		t.Run(sentence, func(t *testing.T) {

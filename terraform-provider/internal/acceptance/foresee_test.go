@@ -155,8 +155,9 @@ const attached = oneGiB + `
 func TestAPlanTellsWhatRestarts(t *testing.T) {
 	n, g := name("instance"), name("group")
 	o := observed(t)
-	restarts := func(severity, attribute, why string) string {
-		return `^` + severity + ` AttributeName\("` + attribute + `"\) The engine restarts.*` + why +
+	restarts := func(severity, parameter string) string {
+		return `^` + severity + ` AttributeName\("parameters"\).ElementKeyString\("` + parameter +
+			`"\) The engine restarts.*` + parameter +
 			`.*Instances: ` + n + ` Estimated interruption: 5 s`
 	}
 	medium := strings.Replace(instance(n, attached+`on_restart = "forbid"`), "db.small", "db.medium", 1)
@@ -165,9 +166,9 @@ func TestAPlanTellsWhatRestarts(t *testing.T) {
 		o.plans(group(g, "50", "")+instance(n, attached), []string{putGroup, putInstance}),
 		o.plans(group(g, "50", "")+instance(n, attached), nil),
 		o.plans(group(g, "51", "")+instance(n, attached), []string{putGroup},
-			restarts("WARNING", "parameters", "max_connections")),
+			restarts("WARNING", "max_connections")),
 		o.plans(group(g, "52", `on_restart = "warn"`)+instance(n, attached), []string{putGroup},
-			restarts("WARNING", "parameters", "max_connections")),
+			restarts("WARNING", "max_connections")),
 		resource.TestStep{
 			PreConfig: o.forget, Config: group(g, "53", `on_restart = "forbid"`) + instance(n, attached),
 			ExpectError: regexp.MustCompile(`The engine restarts, which on_restart\s+forbids`),
@@ -189,7 +190,11 @@ func TestAPlanHasRefusalsAtTheirAttributes(t *testing.T) {
 	existing(t, "/v1/instances/"+taken, anInstance())
 	t.Cleanup(func() { remove(t, "/v1/instances/"+taken) })
 	for what, scene := range map[string]struct{ config, asks, says string }{
-		"out of range": {group(n, "-5", ""), putGroup, `^ERROR AttributeName\("parameters"\) .*max_connections`},
+		"out of range": {group(n, "-5", ""), putGroup, `^ERROR AttributeName\("parameters"\).ElementKeyString\("max_connections"\) .*to 262143`},
+		"no such parameter": {
+			strings.Replace(group(n, "50", ""), "max_connections", "max_connection", 1), putGroup,
+			`^ERROR AttributeName\("parameters"\).ElementKeyString\("max_connection"\) .*Did you mean 'max_connections'`,
+		},
 		"no such flavor": {
 			strings.Replace(instance(n, oneGiB), "db.small", "db.smal", 1), putInstance,
 			`^ERROR AttributeName\("flavor"\) .*Did you mean 'db.small'`,
@@ -302,7 +307,7 @@ func TestAPasswordThatIsNotKnownIsNotAskedAbout(t *testing.T) {
 		o.plans(around(n), []string{putInstance, putInstance + "/" + n + "/databases"}),
 		o.plans(password+user(n, "terraform_data.password.output", "1", ""), nil),
 		resource.TestStep{
-			PreConfig: o.forget, Config: password + user(n, `"short"`, "2", ""), PlanOnly: true,
+			PreConfig: o.forget, Config: password + user(n, `"not \u0007 printed"`, "2", ""), PlanOnly: true,
 			ExpectError: regexp.MustCompile(`A password has 8 to 128`),
 		},
 	)

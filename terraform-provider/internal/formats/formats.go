@@ -3,7 +3,9 @@ package formats
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/hashicorp/terraform-plugin-framework/schema/validator"
@@ -29,6 +31,33 @@ func (f format) ValidateString(_ context.Context, req validator.StringRequest, r
 	}
 }
 
+// DateTime demands a time as in RFC 3339.
+func DateTime() validator.String {
+	return format{"a time with its offset from UTC such as 2030-12-31T18:00:00Z", func(value string) error {
+		_, err := time.Parse(time.RFC3339, value)
+		return err
+	}}
+}
+
+// IP demands an address of IPv4 or IPv6.
+func IP() validator.String {
+	return format{"an IP address such as 192.0.2.10 or 2001:db8::10", func(value string) error {
+		_, err := netip.ParseAddr(value)
+		return err
+	}}
+}
+
+// CIDR demands a network as its prefix, without host bits.
+func CIDR() validator.String {
+	return format{"a CIDR such as 192.0.2.0/24 or 2001:db8::/32", func(value string) error {
+		found, err := netip.ParsePrefix(value)
+		if err == nil && found != found.Masked() {
+			err = fmt.Errorf("without host bits it is %s", found.Masked())
+		}
+		return err
+	}}
+}
+
 // Duration demands a duration as Go writes it, of at least that much.
 func Duration(least time.Duration) validator.String {
 	return format{
@@ -36,7 +65,7 @@ func Duration(least time.Duration) validator.String {
 		func(value string) error {
 			found, err := time.ParseDuration(value)
 			if err == nil && found < least {
-				err = fmt.Errorf("it is too short")
+				err = errors.New("it is too short")
 			}
 			return err
 		},

@@ -27,6 +27,15 @@ func TestAFormatIsKept(t *testing.T) {
 		of           validator.String
 		right, wrong []string
 	}{
+		"time": {
+			DateTime(), []string{"2030-12-31T18:00:00Z", "2030-12-31T18:00:00.5+02:00"},
+			[]string{"", "tomorrow", "2030-12-31", "2030-12-31T18:00:00", "2030-13-01T00:00:00Z"},
+		},
+		"address": {IP(), []string{"192.0.2.10", "2001:db8::10"}, []string{"", "192.0.2", "192.0.2.0/24", "orders-db"}},
+		"network": {
+			CIDR(), []string{"192.0.2.0/24", "2001:db8::/32", "0.0.0.0/0"},
+			[]string{"", "192.0.2.1", "192.0.2.1/24", "192.0.2.0/33", "192.000.2.0/24"},
+		},
 		"duration": {Duration(2 * time.Second), []string{"2s", "1h30m", "90s"}, []string{"", "1s", "-1h", "5", "1 h", "1d"}},
 	} {
 		t.Run(what, func(t *testing.T) {

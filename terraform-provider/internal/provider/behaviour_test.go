@@ -281,7 +281,7 @@ func TestARefusedCreateLeavesNoState(t *testing.T) {
 	if state != nil || len(diagnostics) != 2 {
 		t.Fatalf("%v %v", state, diagnostics)
 	}
-	for i, want := range []string{`AttributeName("volume").AttributeName("size")`, `AttributeName("labels")`} {
+	for i, want := range []string{`AttributeName("volume").AttributeName("size")`, `AttributeName("labels").ElementKeyString("a/b")`} {
 		if got := diagnostics[i].Attribute.String(); got != want {
 			t.Errorf("the error is at %s, not at %s", got, want)
 		}

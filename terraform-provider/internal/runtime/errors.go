@@ -95,7 +95,7 @@ func sentence(err error) string {
 	return strings.ToUpper(words[:1]) + words[1:]
 }
 
-// attributeAt is the attribute that a JSON pointer into the body leads to, as deep as objects go.
+// attributeAt is the attribute that a JSON pointer into the body leads to, as deep as objects and maps go.
 func (f *Facts) attributeAt(pointer string) (path.Path, bool) {
 	steps := strings.Split(strings.TrimPrefix(pointer, "/"), "/")
 	for _, field := range f.Fields {
@@ -105,6 +105,10 @@ func (f *Facts) attributeAt(pointer string) (path.Path, bool) {
 		at := path.Root(field.Attr)
 		for _, step := range steps[1:] {
 			step = strings.ReplaceAll(strings.ReplaceAll(step, "~1", "/"), "~0", "~")
+			if field.Map {
+				at = at.AtMapKey(step)
+				break
+			}
 			if _, err := strconv.Atoi(step); err == nil || !field.Object {
 				break // an element, and sets have no positions
 			}

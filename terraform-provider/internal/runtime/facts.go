@@ -50,6 +50,8 @@ type Field struct {
 	Sent bool
 	// Object: the value has attributes of its own.
 	Object bool
+	// Map: the value has names of its own.
+	Map bool
 	// Stable: the value is the server's and stays as it is once there is one.
 	Stable bool
 	// Whole is the attribute that has, and sends, this value together with the provider block's defaults.

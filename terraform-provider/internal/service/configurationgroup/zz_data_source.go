@@ -29,7 +29,7 @@ func NewDataSource() datasource.DataSource {
 				{Attr: "datastore", JSON: []string{"datastore"}},
 				{Attr: "version", JSON: []string{"version"}},
 				{Attr: "description", JSON: []string{"description"}},
-				{Attr: "parameters", JSON: []string{"parameters"}},
+				{Attr: "parameters", JSON: []string{"parameters"}, Map: true},
 				{Attr: "datastore_version", JSON: []string{"status", "datastore_version"}},
 			},
 		},
@@ -52,7 +52,7 @@ func NewDataSource() datasource.DataSource {
 				MarkdownDescription: "Name, unique in the project. It can be changed.",
 				Required:            true,
 				Validators: []validator.String{
-					stringvalidator.RegexMatches(regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$`), "must match ^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$"),
+					stringvalidator.RegexMatches(regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$`), "must have 1 to 255 letters, digits, '.', '_' or '-', and start with a letter or digit"),
 				},
 			},
 			"datastore": schema.StringAttribute{

@@ -44,7 +44,7 @@ var facts = runtime.Facts{
 		{Attr: "datastore", JSON: []string{"datastore"}, Sent: true},
 		{Attr: "version", JSON: []string{"version"}, Sent: true},
 		{Attr: "description", JSON: []string{"description"}, Sent: true},
-		{Attr: "parameters", JSON: []string{"parameters"}, Sent: true},
+		{Attr: "parameters", JSON: []string{"parameters"}, Sent: true, Map: true},
 		{Attr: "datastore_version", JSON: []string{"status", "datastore_version"}, Stable: true},
 	},
 }
@@ -76,7 +76,7 @@ func NewResource() resource.Resource {
 				MarkdownDescription: "Name, unique in the project. It can be changed.",
 				Required:            true,
 				Validators: []validator.String{
-					stringvalidator.RegexMatches(regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$`), "must match ^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$"),
+					stringvalidator.RegexMatches(regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$`), "must have 1 to 255 letters, digits, '.', '_' or '-', and start with a letter or digit"),
 				},
 			},
 			"datastore": schema.StringAttribute{
@@ -113,6 +113,7 @@ func NewResource() resource.Resource {
 				ElementType:         types.StringType,
 				Validators: []validator.Map{
 					mapvalidator.SizeAtMost(1000),
+					mapvalidator.KeysAre(stringvalidator.UTF8LengthBetween(1, 255)),
 				},
 			},
 			"datastore_version": schema.StringAttribute{

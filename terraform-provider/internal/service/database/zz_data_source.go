@@ -3,8 +3,12 @@
 package database
 
 import (
+	"regexp"
+
+	"github.com/hashicorp/terraform-plugin-framework-validators/stringvalidator"
 	"github.com/hashicorp/terraform-plugin-framework/datasource"
 	"github.com/hashicorp/terraform-plugin-framework/datasource/schema"
+	"github.com/hashicorp/terraform-plugin-framework/schema/validator"
 
 	"github.com/coffret/terraform-provider-coffret/internal/runtime"
 )
@@ -55,6 +59,10 @@ func NewDataSource() datasource.DataSource {
 			"name": schema.StringAttribute{
 				MarkdownDescription: "Name of the database; its key in the instance.",
 				Required:            true,
+				Validators: []validator.String{
+					stringvalidator.UTF8LengthBetween(1, 64),
+					stringvalidator.RegexMatches(regexp.MustCompile("^[^\\x00-\\x20\\x7f/\\\\@`](?:[^\\x00-\\x1f\\x7f/\\\\@`]*[^\\x00-\\x20\\x7f/\\\\@`])?$"), "must be printable, without '/', '\\', '@' or '`', and without a space at either end"),
+				},
 			},
 			"character_set": schema.StringAttribute{
 				MarkdownDescription: "Character set (PostgreSQL: encoding). Null: the engine's default.",

@@ -4,6 +4,7 @@
 package database
 
 import (
+	"regexp"
 	"time"
 
 	"github.com/hashicorp/terraform-plugin-framework-validators/stringvalidator"
@@ -77,6 +78,10 @@ func NewResource() resource.Resource {
 			"name": schema.StringAttribute{
 				MarkdownDescription: "Name of the database; its key in the instance. A change makes a new resource.",
 				Required:            true,
+				Validators: []validator.String{
+					stringvalidator.UTF8LengthBetween(1, 64),
+					stringvalidator.RegexMatches(regexp.MustCompile("^[^\\x00-\\x20\\x7f/\\\\@`](?:[^\\x00-\\x1f\\x7f/\\\\@`]*[^\\x00-\\x20\\x7f/\\\\@`])?$"), "must be printable, without '/', '\\', '@' or '`', and without a space at either end"),
+				},
 				PlanModifiers: []planmodifier.String{
 					stringplanmodifier.RequiresReplace(),
 				},

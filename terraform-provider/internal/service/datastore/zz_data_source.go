@@ -49,11 +49,11 @@ func NewDataSource() datasource.DataSource {
 				MarkdownDescription: "Name of the datastore.",
 				Required:            true,
 				Validators: []validator.String{
-					stringvalidator.RegexMatches(regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$`), "must match ^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$"),
+					stringvalidator.RegexMatches(regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$`), "must have 1 to 255 letters, digits, '.', '_' or '-', and start with a letter or digit"),
 				},
 			},
 			"manager": schema.StringAttribute{
-				MarkdownDescription: "What knows the engine: `postgresql`, `mariadb` or `valkey`.",
+				MarkdownDescription: "What knows the engine. One of `postgresql`, `mariadb`, `valkey`.",
 				Computed:            true,
 			},
 			"description": schema.StringAttribute{

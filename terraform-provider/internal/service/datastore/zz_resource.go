@@ -65,15 +65,18 @@ func NewResource() resource.Resource {
 				MarkdownDescription: "Name of the datastore. A change makes a new resource.",
 				Required:            true,
 				Validators: []validator.String{
-					stringvalidator.RegexMatches(regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$`), "must match ^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$"),
+					stringvalidator.RegexMatches(regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$`), "must have 1 to 255 letters, digits, '.', '_' or '-', and start with a letter or digit"),
 				},
 				PlanModifiers: []planmodifier.String{
 					stringplanmodifier.RequiresReplace(),
 				},
 			},
 			"manager": schema.StringAttribute{
-				MarkdownDescription: "What knows the engine: `postgresql`, `mariadb` or `valkey`. A change makes a new resource.",
+				MarkdownDescription: "What knows the engine. One of `postgresql`, `mariadb`, `valkey`. A change makes a new resource.",
 				Required:            true,
+				Validators: []validator.String{
+					stringvalidator.OneOf("postgresql", "mariadb", "valkey"),
+				},
 				PlanModifiers: []planmodifier.String{
 					stringplanmodifier.RequiresReplace(),
 				},

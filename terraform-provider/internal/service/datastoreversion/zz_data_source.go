@@ -58,7 +58,7 @@ func NewDataSource() datasource.DataSource {
 				MarkdownDescription: "The version, such as `18`.",
 				Required:            true,
 				Validators: []validator.String{
-					stringvalidator.RegexMatches(regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$`), "must match ^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$"),
+					stringvalidator.RegexMatches(regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$`), "must have 1 to 255 letters, digits, '.', '_' or '-', and start with a letter or digit"),
 				},
 			},
 			"image": schema.StringAttribute{

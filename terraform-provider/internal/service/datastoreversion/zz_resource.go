@@ -76,7 +76,7 @@ func NewResource() resource.Resource {
 				MarkdownDescription: "The version, such as `18`. A change makes a new resource.",
 				Required:            true,
 				Validators: []validator.String{
-					stringvalidator.RegexMatches(regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$`), "must match ^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$"),
+					stringvalidator.RegexMatches(regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$`), "must have 1 to 255 letters, digits, '.', '_' or '-', and start with a letter or digit"),
 				},
 				PlanModifiers: []planmodifier.String{
 					stringplanmodifier.RequiresReplace(),

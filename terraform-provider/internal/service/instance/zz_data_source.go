@@ -38,7 +38,7 @@ func NewDataSource() datasource.DataSource {
 				{Attr: "rebuild_policy", JSON: []string{"rebuild_policy"}},
 				{Attr: "server_group", JSON: []string{"server_group"}, Object: true},
 				{Attr: "deletion_protection", JSON: []string{"deletion_protection"}},
-				{Attr: "labels", JSON: []string{"labels"}},
+				{Attr: "labels", JSON: []string{"labels"}, Map: true},
 				{Attr: "phase", JSON: []string{"status", "phase"}},
 				{Attr: "ready", JSON: []string{"status", "ready"}},
 				{Attr: "message", JSON: []string{"status", "message"}},
@@ -69,7 +69,7 @@ func NewDataSource() datasource.DataSource {
 				MarkdownDescription: "Name, unique in the project. It can be changed.",
 				Required:            true,
 				Validators: []validator.String{
-					stringvalidator.RegexMatches(regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$`), "must match ^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$"),
+					stringvalidator.RegexMatches(regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$`), "must have 1 to 255 letters, digits, '.', '_' or '-', and start with a letter or digit"),
 				},
 			},
 			"datastore": schema.StringAttribute{

@@ -24,6 +24,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/schema/validator"
 	"github.com/hashicorp/terraform-plugin-framework/types"
 
+	"github.com/coffret/terraform-provider-coffret/internal/formats"
 	"github.com/coffret/terraform-provider-coffret/internal/runtime"
 )
 
@@ -66,8 +67,8 @@ var facts = runtime.Facts{
 		{Attr: "rebuild_policy", JSON: []string{"rebuild_policy"}, Sent: true},
 		{Attr: "server_group", JSON: []string{"server_group"}, Sent: true, Object: true},
 		{Attr: "deletion_protection", JSON: []string{"deletion_protection"}, Sent: true},
-		{Attr: "labels", JSON: []string{"labels"}, Whole: "effective_labels"},
-		{Attr: "effective_labels", JSON: []string{"labels"}, Sent: true},
+		{Attr: "labels", JSON: []string{"labels"}, Whole: "effective_labels", Map: true},
+		{Attr: "effective_labels", JSON: []string{"labels"}, Sent: true, Map: true},
 		{Attr: "phase", JSON: []string{"status", "phase"}},
 		{Attr: "ready", JSON: []string{"status", "ready"}},
 		{Attr: "message", JSON: []string{"status", "message"}},
@@ -107,7 +108,7 @@ func NewResource() resource.Resource {
 				MarkdownDescription: "Name, unique in the project. It can be changed.",
 				Required:            true,
 				Validators: []validator.String{
-					stringvalidator.RegexMatches(regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$`), "must match ^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$"),
+					stringvalidator.RegexMatches(regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$`), "must have 1 to 255 letters, digits, '.', '_' or '-', and start with a letter or digit"),
 				},
 			},
 			"datastore": schema.StringAttribute{
@@ -172,6 +173,9 @@ func NewResource() resource.Resource {
 					"ip_address": schema.StringAttribute{
 						MarkdownDescription: "Fixed address.",
 						Optional:            true,
+						Validators: []validator.String{
+							formats.IP(),
+						},
 					},
 				},
 				PlanModifiers: []planmodifier.Object{
@@ -202,6 +206,7 @@ func NewResource() resource.Resource {
 						ElementType:         types.StringType,
 						Validators: []validator.Set{
 							setvalidator.SizeAtMost(100),
+							setvalidator.ValueStringsAre(formats.CIDR()),
 						},
 					},
 				},
@@ -246,7 +251,7 @@ func NewResource() resource.Resource {
 						MarkdownDescription: "Name, the project's own. Instances that name the same group belong together.",
 						Required:            true,
 						Validators: []validator.String{
-							stringvalidator.RegexMatches(regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$`), "must match ^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$"),
+							stringvalidator.RegexMatches(regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$`), "must have 1 to 255 letters, digits, '.', '_' or '-', and start with a letter or digit"),
 						},
 					},
 					"policy": schema.StringAttribute{
@@ -275,6 +280,7 @@ func NewResource() resource.Resource {
 				ElementType:         types.StringType,
 				Validators: []validator.Map{
 					mapvalidator.SizeAtMost(64),
+					mapvalidator.KeysAre(stringvalidator.RegexMatches(regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$`), "must have 1 to 63 letters, digits, '.', '_', '/' or '-', and start with a letter or digit")),
 					mapvalidator.ValueStringsAre(stringvalidator.UTF8LengthAtMost(255)),
 				},
 			},

@@ -3,8 +3,12 @@
 package user
 
 import (
+	"regexp"
+
+	"github.com/hashicorp/terraform-plugin-framework-validators/stringvalidator"
 	"github.com/hashicorp/terraform-plugin-framework/datasource"
 	"github.com/hashicorp/terraform-plugin-framework/datasource/schema"
+	"github.com/hashicorp/terraform-plugin-framework/schema/validator"
 	"github.com/hashicorp/terraform-plugin-framework/types"
 
 	"github.com/coffret/terraform-provider-coffret/internal/runtime"
@@ -31,7 +35,7 @@ func NewDataSource() datasource.DataSource {
 				{Attr: "ready", JSON: []string{"status", "ready"}},
 				{Attr: "message", JSON: []string{"status", "message"}},
 				{Attr: "managed", JSON: []string{"status", "managed"}},
-				{Attr: "uris", JSON: []string{"status", "uris"}},
+				{Attr: "uris", JSON: []string{"status", "uris"}, Map: true},
 			},
 		},
 	}, schema.Schema{
@@ -56,6 +60,10 @@ func NewDataSource() datasource.DataSource {
 			"name": schema.StringAttribute{
 				MarkdownDescription: "Name of the user, on MariaDB with its host: `app@10.0.0.%` (`%` when left out); its key in the instance.",
 				Required:            true,
+				Validators: []validator.String{
+					stringvalidator.UTF8LengthBetween(1, 336),
+					stringvalidator.RegexMatches(regexp.MustCompile("^[^\\x00-\\x20\\x7f/\\\\@`](?:[^\\x00-\\x1f\\x7f/\\\\@`]*[^\\x00-\\x20\\x7f/\\\\@`])?(?:@[A-Za-z0-9.:_%/-]{1,255})?$"), "must be printable, without '/', '\\', '@' or '`', and without a space at either end; an '@' before the host that it may come from (MariaDB)"),
+				},
 			},
 			"password_wo_version": schema.Int64Attribute{
 				MarkdownDescription: "Yours to count: a new number goes with a new password.",

@@ -3,6 +3,8 @@
 package user
 
 import (
+	"regexp"
+
 	"github.com/hashicorp/terraform-plugin-framework-validators/setvalidator"
 	"github.com/hashicorp/terraform-plugin-framework-validators/stringvalidator"
 	"github.com/hashicorp/terraform-plugin-framework/ephemeral"
@@ -37,7 +39,7 @@ func NewEphemeralResource() ephemeral.EphemeralResource {
 							ElementType:         types.StringType,
 							Validators: []validator.Set{
 								setvalidator.SizeBetween(1, 64),
-								setvalidator.ValueStringsAre(stringvalidator.UTF8LengthBetween(1, 64)),
+								setvalidator.ValueStringsAre(stringvalidator.UTF8LengthBetween(1, 64), stringvalidator.RegexMatches(regexp.MustCompile(`^(?:[A-Za-z]+(?: [A-Za-z]+)*|[+-]@?[A-Za-z0-9._|-]+)$`), "must be a privilege such as SELECT or ALL, or on Valkey a rule such as +@read")),
 							},
 						},
 						"keys": schema.SetAttribute{
@@ -46,7 +48,7 @@ func NewEphemeralResource() ephemeral.EphemeralResource {
 							ElementType:         types.StringType,
 							Validators: []validator.Set{
 								setvalidator.SizeAtMost(64),
-								setvalidator.ValueStringsAre(stringvalidator.UTF8LengthBetween(1, 255)),
+								setvalidator.ValueStringsAre(stringvalidator.UTF8LengthBetween(1, 255), stringvalidator.RegexMatches(regexp.MustCompile(`^[^\s()%]+$`), "must have no space, '(', ')' or '%'")),
 							},
 						},
 						"channels": schema.SetAttribute{
@@ -55,7 +57,7 @@ func NewEphemeralResource() ephemeral.EphemeralResource {
 							ElementType:         types.StringType,
 							Validators: []validator.Set{
 								setvalidator.SizeAtMost(64),
-								setvalidator.ValueStringsAre(stringvalidator.UTF8LengthBetween(1, 255)),
+								setvalidator.ValueStringsAre(stringvalidator.UTF8LengthBetween(1, 255), stringvalidator.RegexMatches(regexp.MustCompile(`^[^\s()%]+$`), "must have no space, '(', ')' or '%'")),
 							},
 						},
 					},

@@ -4,6 +4,7 @@
 package user
 
 import (
+	"regexp"
 	"time"
 
 	"github.com/hashicorp/terraform-plugin-framework-validators/int64validator"
@@ -19,6 +20,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/schema/validator"
 	"github.com/hashicorp/terraform-plugin-framework/types"
 
+	"github.com/coffret/terraform-provider-coffret/internal/formats"
 	"github.com/coffret/terraform-provider-coffret/internal/runtime"
 )
 
@@ -50,7 +52,7 @@ var facts = runtime.Facts{
 		{Attr: "ready", JSON: []string{"status", "ready"}},
 		{Attr: "message", JSON: []string{"status", "message"}},
 		{Attr: "managed", JSON: []string{"status", "managed"}},
-		{Attr: "uris", JSON: []string{"status", "uris"}},
+		{Attr: "uris", JSON: []string{"status", "uris"}, Map: true},
 	},
 }
 
@@ -84,6 +86,10 @@ func NewResource() resource.Resource {
 			"name": schema.StringAttribute{
 				MarkdownDescription: "Name of the user, on MariaDB with its host: `app@10.0.0.%` (`%` when left out); its key in the instance. A change makes a new resource.",
 				Required:            true,
+				Validators: []validator.String{
+					stringvalidator.UTF8LengthBetween(1, 336),
+					stringvalidator.RegexMatches(regexp.MustCompile("^[^\\x00-\\x20\\x7f/\\\\@`](?:[^\\x00-\\x1f\\x7f/\\\\@`]*[^\\x00-\\x20\\x7f/\\\\@`])?(?:@[A-Za-z0-9.:_%/-]{1,255})?$"), "must be printable, without '/', '\\', '@' or '`', and without a space at either end; an '@' before the host that it may come from (MariaDB)"),
+				},
 				PlanModifiers: []planmodifier.String{
 					stringplanmodifier.RequiresReplace(),
 				},
@@ -93,6 +99,9 @@ func NewResource() resource.Resource {
 				Optional:            true,
 				WriteOnly:           true,
 				Sensitive:           true,
+				Validators: []validator.String{
+					stringvalidator.UTF8LengthBetween(8, 128),
+				},
 			},
 			"password_wo_version": schema.Int64Attribute{
 				MarkdownDescription: "Yours to count: a new number goes with a new password.",
@@ -123,7 +132,7 @@ func NewResource() resource.Resource {
 							ElementType:         types.StringType,
 							Validators: []validator.Set{
 								setvalidator.SizeBetween(1, 64),
-								setvalidator.ValueStringsAre(stringvalidator.UTF8LengthBetween(1, 64)),
+								setvalidator.ValueStringsAre(stringvalidator.UTF8LengthBetween(1, 64), stringvalidator.RegexMatches(regexp.MustCompile(`^(?:[A-Za-z]+(?: [A-Za-z]+)*|[+-]@?[A-Za-z0-9._|-]+)$`), "must be a privilege such as SELECT or ALL, or on Valkey a rule such as +@read")),
 							},
 						},
 						"keys": schema.SetAttribute{
@@ -132,7 +141,7 @@ func NewResource() resource.Resource {
 							ElementType:         types.StringType,
 							Validators: []validator.Set{
 								setvalidator.SizeAtMost(64),
-								setvalidator.ValueStringsAre(stringvalidator.UTF8LengthBetween(1, 255)),
+								setvalidator.ValueStringsAre(stringvalidator.UTF8LengthBetween(1, 255), stringvalidator.RegexMatches(regexp.MustCompile(`^[^\s()%]+$`), "must have no space, '(', ')' or '%'")),
 							},
 						},
 						"channels": schema.SetAttribute{
@@ -141,7 +150,7 @@ func NewResource() resource.Resource {
 							ElementType:         types.StringType,
 							Validators: []validator.Set{
 								setvalidator.SizeAtMost(64),
-								setvalidator.ValueStringsAre(stringvalidator.UTF8LengthBetween(1, 255)),
+								setvalidator.ValueStringsAre(stringvalidator.UTF8LengthBetween(1, 255), stringvalidator.RegexMatches(regexp.MustCompile(`^[^\s()%]+$`), "must have no space, '(', ')' or '%'")),
 							},
 						},
 					},
@@ -162,6 +171,9 @@ func NewResource() resource.Resource {
 			"expires_at": schema.StringAttribute{
 				MarkdownDescription: "When the user is dropped, as RFC 3339 says times: for access that must end though nobody ends it. Null: never.",
 				Optional:            true,
+				Validators: []validator.String{
+					formats.DateTime(),
+				},
 			},
 			"phase": schema.StringAttribute{
 				MarkdownDescription: "Where the resource is, in Trove's words.",

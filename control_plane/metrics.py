@@ -1,0 +1,156 @@
+"""Metrics for Prometheus. Labels have few values, and none of a tenant's: no id, no name, no project."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from flask import Blueprint, Flask, Response, current_app, request
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+    start_http_server,
+    values,
+)
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+from sqlalchemy import case, func, not_, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from control_plane.agents.models import Agent
+from control_plane.database import now, read
+from control_plane.instances.models import Instance
+from control_plane.settings import SettingsError
+from control_plane.work.clock import epoch
+from control_plane.work.lease import free
+from control_plane.work.sweep import SILENT
+
+_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+_SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300)
+_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+"""The client library reads it from the environment."""
+
+blueprint = Blueprint("metrics", __name__)
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a second metric for each counter, of use to nobody here
+
+
+class Metrics:
+    """What this process counts."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.reconcile_seconds = Histogram(
+            "coffret_reconcile_seconds",
+            "Time that one look at an instance took, by what came of it.",
+            ["outcome"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.lease_contention = Counter(
+            "coffret_lease_contention",
+            "Looks that were not taken since another was at the instance.",
+            registry=self.registry,
+        )
+        self.requests = Counter(
+            "coffret_requests", "HTTP requests.", ["method", "route", "status"], registry=self.registry
+        )
+
+    def count(self, response: Response) -> Response:
+        """Count the request that `response` answers."""
+        method = request.method if request.method in _METHODS else "other"
+        route = request.url_rule.rule if request.url_rule else "none"
+        self.requests.labels(method, route, response.status_code).inc()
+        return response
+
+
+class StateCollector(Collector):
+    """What the state database says when it is asked; the same whichever process asks."""
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        up = GaugeMetricFamily("coffret_database_up", "Whether the state database answers.")
+        try:
+            age, held = _work()
+            agents = _agents()
+        except SQLAlchemyError:
+            up.add_metric([], 0)
+            yield up
+            return
+        up.add_metric([], 1)
+        yield up
+        yield GaugeMetricFamily(
+            "coffret_queue_age_seconds", "For how long the instance is due that waits longest.", value=age
+        )
+        yield GaugeMetricFamily("coffret_leases", "Instances that are being worked on.", value=held)
+        seen = GaugeMetricFamily("coffret_agents", "Agents, by when they were heard of.", labels=["heard"])
+        for heard, count in agents.items():
+            seen.add_metric([heard], count)
+        yield seen
+
+
+def _work() -> tuple[float, float]:
+    """Seconds since the oldest instance that is due became so, and how many leases are held."""
+    oldest = (
+        select(epoch() - Instance.next_reconcile_at)
+        .where(Instance.next_reconcile_at <= epoch(), free())
+        .order_by(Instance.next_reconcile_at)
+        .limit(1)
+    )
+    ages = read(oldest)
+    held = read(select(func.count()).select_from(Instance).where(Instance.lease_expires >= epoch()))
+    return (max(0.0, float(ages[0][0])) if ages else 0.0), float(held[0][0])
+
+
+def _agents() -> dict[str, float]:
+    lately = Agent.last_seen_at >= now() - SILENT
+    clauses = {"lately": lately, "long ago": not_(lately), "never": Agent.last_seen_at.is_(None)}
+    counts: list[Any] = [func.count(case((clause, 1))) for clause in clauses.values()]
+    return dict(zip(clauses, map(float, read(select(*counts))[0]), strict=True))
+
+
+@blueprint.get("/metrics")
+def show() -> Response:
+    metrics: Metrics = current_app.extensions["coffret_metrics"]
+    shown = CollectorRegistry()
+    if _FOLDER in os.environ:
+        MultiProcessCollector(shown)  # type: ignore[no-untyped-call]
+    else:
+        shown.register(metrics.registry)
+    shown.register(StateCollector())
+    return Response(generate_latest(shown), content_type=CONTENT_TYPE_LATEST)
+
+
+def register(app: Flask) -> None:
+    metrics = Metrics()
+    app.extensions["coffret_metrics"] = metrics
+    app.after_request(metrics.count)
+    app.register_blueprint(blueprint)
+
+
+@contextmanager
+def shared() -> Iterator[None]:
+    """Until its end, what this process and those that it forks count is added up, ended ones included."""
+    folder, owner = tempfile.mkdtemp(prefix="coffret-metrics-"), os.getpid()
+    os.environ[_FOLDER] = folder
+    values.ValueClass = values.get_value_class()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        if os.getpid() == owner:  # those that were forked leave by here, too
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def serve(metrics: Metrics, bind: str) -> None:
+    """Show what this process counts at `bind`. Raises SettingsError if it is no address to listen on."""
+    host, _, port = bind.rpartition(":")
+    try:
+        start_http_server(int(port), host.strip("[]"), registry=metrics.registry)
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"COFFRET_METRICS_BIND={bind!r} is nothing to listen on: {error}.") from error
