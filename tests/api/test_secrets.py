@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from contract import PASSWORD
 from control_plane_fixtures import ControlPlane, control_plane
-from sqlalchemy import text
+from sqlalchemy import JSON, bindparam, text
 from sqlalchemy.exc import DBAPIError
 
 from control_plane.cli import main
@@ -56,6 +56,7 @@ def rotated(control_plane: ControlPlane) -> int:
         return rotate()
 
 
+@pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 def test_no_verifier_and_no_kept_answer_is_in_the_files(control_plane: ControlPlane, folder: Path) -> None:
     put(control_plane, "app")
     restart = {"type": "restart"}
@@ -123,8 +124,7 @@ def test_what_earlier_versions_wrote_in_clear_is_read_and_encrypted(
             text(
                 "INSERT INTO idempotency_keys VALUES"
                 " ('project', 'old', 'hash', 202, :body, '2026-01-01 00:00:00.000000')"
-            ),
-            {"body": json.dumps(answer)},
+            ).bindparams(bindparam("body", answer, JSON)),
         )
         db.session.commit()
     assert known(control_plane) == [verifier]
@@ -133,8 +133,8 @@ def test_what_earlier_versions_wrote_in_clear_is_read_and_encrypted(
     assert known(control_plane) == [verifier]
     assert verifier not in stored(control_plane)
     with control_plane.app.app_context():
-        body = db.session.scalar(text("SELECT body FROM idempotency_keys"))
-        assert json.loads(body).startswith("fernet:")
+        body = db.session.scalar(text("SELECT body FROM idempotency_keys").columns(body=JSON))
+        assert body.startswith("fernet:")
 
 
 def test_with_clear_at_the_top_values_are_written_for_earlier_versions(
@@ -212,6 +212,7 @@ def test_a_rotation_broken_off_is_gone_on_with(
         assert used() == {app_keys().newest}
 
 
+@pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("replaced", [None, "another"])
 def test_a_missing_or_another_key_is_said_at_the_start_and_changes_nothing(
     control_plane: ControlPlane, folder: Path, replaced: str | None
