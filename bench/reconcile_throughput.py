@@ -62,26 +62,39 @@ def _rate(workers: int) -> float:
     with (
         postgres.running() as url,
         rabbitmq.running() as broker,
-        serving("noop", role="api", database_url=url, work="celery", broker_url=broker.url) as service,
+        _asked(url, broker.url) as service,
         psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection,
+        _working(workers, service, url, broker.url),
     ):
-        _ask(service)
-        with _working(workers, service, url, broker.url):
-            _await_consumers(workers, broker)
-            began, before = time.monotonic(), _converged(connection)
-            while (now := _converged(connection)) < INSTANCES:
-                if time.monotonic() - began > _PATIENCE:
-                    raise RuntimeError(f"{now} of {INSTANCES} instances converged in {_PATIENCE:g} s")
-                time.sleep(0.05)
-            return (INSTANCES - before) / (time.monotonic() - began)
+        _await_consumers(workers, broker)
+        began, before = time.monotonic(), _converged(connection)
+        while (now := _converged(connection)) < INSTANCES:
+            if time.monotonic() - began > _PATIENCE:
+                raise RuntimeError(f"{now} of {INSTANCES} instances converged in {_PATIENCE:g} s")
+            time.sleep(0.05)
+        return (INSTANCES - before) / (time.monotonic() - began)
 
 
-def _ask(service: Service) -> None:
-    for number in range(INSTANCES):
-        service.put(
-            f"/instances/pg-{number}",
-            {"datastore": "postgresql", "flavor": "db.small", "volume": {"size": 1}},
-        )
+@contextmanager
+def _asked(url: str, broker_url: str) -> Iterator[Service]:
+    """A control plane that was asked for the instances."""
+    much = "1000000000"
+    with serving(
+        "noop",
+        role="api",
+        database_url=url,
+        work="celery",
+        broker_url=broker_url,
+        quota_instances=much,
+        quota_ram=much,
+        quota_volume_size=much,
+    ) as service:
+        for number in range(INSTANCES):
+            service.put(
+                f"/instances/pg-{number}",
+                {"datastore": "postgresql", "flavor": "db.small", "volume": {"size": 1}},
+            )
+        yield service
 
 
 @contextmanager
