@@ -12,7 +12,7 @@ from flask import Flask, Response, current_app, g, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 import control_plane
-from control_plane import metrics
+from control_plane import metrics, stores
 from control_plane.agents.gate import PASSING, Gate
 from control_plane.agents.hearing import Attendance, LastWords
 from control_plane.agents.spacing import Spacing
@@ -22,7 +22,7 @@ from control_plane.auth.policy import Policy
 from control_plane.auth.views import blueprint as tokens_blueprint
 from control_plane.clouds import Cloud
 from control_plane.configurations.views import blueprint as configuration_groups
-from control_plane.database import db
+from control_plane.database import db, repeated
 from control_plane.databases.views import blueprint as databases
 from control_plane.datastores.views import blueprint as datastores
 from control_plane.events import audit
@@ -59,6 +59,11 @@ RESOURCES = (
 )
 
 
+class _Application(Flask):
+    dispatch_request = repeated(Flask.dispatch_request)
+    """A view may run again, since it only reads the request and writes in one transaction."""
+
+
 class ServerRole(enum.StrEnum):
     """What a process of `coffret serve` is for."""
 
@@ -73,18 +78,15 @@ def create_app(settings: Settings, cloud: Cloud, role: ServerRole = ServerRole.A
     Raises SettingsError for a policy file, releases of the provider or, where Keystone is asked, a cloud
     that cannot be used.
     """
-    app = Flask(__name__)
+    app = _Application(__name__)
     if settings.proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.proxies, x_proto=0, x_host=0)  # type: ignore[method-assign]
+    url = settings.sqlalchemy_url
     app.json = StrictJSON(app)
     app.url_map.merge_slashes = False  # what is not a path is a 404, not a redirect
     app.config.update(
-        SQLALCHEMY_DATABASE_URI=settings.sqlalchemy_url,
-        SQLALCHEMY_ENGINE_OPTIONS={
-            "pool_size": _connections(settings, role),
-            "hide_parameters": True,  # in errors, and so in the log: verifiers
-            "pool_use_lifo": True,  # few connections stay warm instead of all becoming lukewarm
-        },
+        SQLALCHEMY_DATABASE_URI=url,
+        SQLALCHEMY_ENGINE_OPTIONS=stores.engine_options(url, _connections(settings, role)),
         MAX_CONTENT_LENGTH=settings.max_body_bytes,
         API_TITLE="Coffret",
         API_VERSION=f"v{control_plane.__version__}",
@@ -138,6 +140,8 @@ def _runner(app: Flask, cloud: Cloud, settings: Settings) -> Runner:
 
 def _connections(settings: Settings, role: ServerRole) -> int:
     """To the state database, kept open in a process."""
+    if settings.database_connections is not None:
+        return settings.database_connections
     if role == ServerRole.AGENTS:
         return PASSING + 2  # lookout and attendance
     return settings.threads + settings.runner_threads + 1

@@ -11,8 +11,9 @@ from pathlib import Path
 import click
 import flask_migrate
 from flask import g
+from sqlalchemy.exc import SQLAlchemyError
 
-from control_plane import clouds
+from control_plane import clouds, stores
 from control_plane.app import ServerRole, create_app
 from control_plane.auth import Role, tokens
 from control_plane.auth.commands import keystone_group, policy_command
@@ -39,6 +40,10 @@ class _Commands(click.Group):
             return super().invoke(context)
         except CoffretError as error:
             raise click.ClickException(error.detail) from error
+        except SQLAlchemyError as error:
+            if not stores.is_unavailable(error):
+                raise
+            raise click.ClickException(f"The state database: {stores.said(error)}") from error
 
 
 @click.group(cls=_Commands)

@@ -1,17 +1,23 @@
 """The state database: base classes, the write transaction, and what happens after it commits."""
 
+import functools
+import random
+import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, ParamSpec, TypeVar, TypeVarTuple, cast
 
+from flask import has_request_context
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import (
     JSON,
+    BigInteger,
     ColumnElement,
     DateTime,
     Dialect,
+    Double,
     MetaData,
     Row,
     Select,
@@ -19,8 +25,16 @@ from sqlalchemy import (
     TypeDecorator,
     event,
 )
-from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, registry
+from sqlalchemy.dialects import mysql, postgresql
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, lazyload, mapped_column, registry
+
+from control_plane import stores
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVarTuple("T")
+
+_ATTEMPTS = 10
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -70,6 +84,7 @@ class Base(DeclarativeBase):
         metadata=MetaData(naming_convention=NAMING),
         type_annotation_map={
             datetime: UtcDateTime,
+            float: Double,  # MariaDB's FLOAT has 24 bits
             dict[str, Any]: JSON,
             dict[str, str]: JSON,
             list[Any]: JSON,
@@ -78,8 +93,17 @@ class Base(DeclarativeBase):
     )
 
 
-db = SQLAlchemy(model_class=Base)
+db = SQLAlchemy(model_class=Base, session_options={"expire_on_commit": False})
 """Flask-SQLAlchemy's extension; `db.session` is one session a thread and app context."""
+
+
+class Queue(db.Model):  # type: ignore[name-defined,misc]
+    """A row that is written to be held; see `queue_up`."""
+
+    __tablename__ = "queues"
+
+    name: Mapped[str] = mapped_column(String(255), primary_key=True)
+    taken: Mapped[int] = mapped_column(BigInteger)
 
 
 class Resource:
@@ -119,7 +143,7 @@ def _count_revisions(session: Session, *_: object) -> None:
             row.updated_at = now()
 
 
-def read(query: Select[Any], **parameters: Any) -> Sequence[Row[Any]]:
+def read(query: Select[*tuple[Any, ...]], **parameters: Any) -> Sequence[Row[*tuple[Any, ...]]]:
     """All rows of a query over columns, outside the session: a third of what the session costs."""
     with db.engine.connect() as connection:
         return connection.execute(query, parameters).all()
@@ -129,7 +153,8 @@ def read(query: Select[Any], **parameters: Any) -> Sequence[Row[Any]]:
 def transaction() -> Iterator[Session]:
     """One write transaction, committed at the end; nested calls join the outer one.
 
-    On SQLite it begins IMMEDIATE, so that what it reads cannot change before it writes.
+    On SQLite it begins IMMEDIATE, so that what it reads cannot change before it writes. Elsewhere others
+    write at the same time: what it decides by, it reads `locked`, and what is counted, after `queue_up`.
     """
     session = cast(Session, db.session())
     if session.info.get("writing"):
@@ -147,6 +172,9 @@ def transaction() -> Iterator[Session]:
             session.info["after_commit"] = []
         else:
             session.commit()
+            session.info["commits"] = session.info.get("commits", 0) + 1
+            if not has_request_context():  # whose answer shows what it wrote, not what came after
+                session.expire_all()
     except BaseException:
         session.rollback()
         raise
@@ -154,6 +182,57 @@ def transaction() -> Iterator[Session]:
         session.info["writing"] = False
     for action in session.info.pop("after_commit"):
         action()
+
+
+def locked(query: Select[*T]) -> Select[*T]:
+    """The query for rows that nobody else writes until the transaction ends, read as they are now.
+
+    Rows that are joined to them are read apart: they must not be held for it.
+    """
+    held = query.options(lazyload("*")).with_for_update(key_share=True)
+    return held.execution_options(populate_existing=True)
+
+
+def queue_up(name: str) -> None:
+    """From here to the end of the write transaction, one at a time for each name.
+
+    It writes, since Galera would let two nodes lock the same row.
+    """
+    session = cast(Session, db.session())
+    if session.get_bind().dialect.name == "sqlite":
+        return  # whose only writer it is
+    mine = {"name": name, "taken": 1}
+    again = {"taken": Queue.taken + 1}
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(
+            postgresql.insert(Queue).values(mine).on_conflict_do_update("pk_queues", set_=again)
+        )
+    else:
+        session.execute(mysql.insert(Queue).values(mine).on_duplicate_key_update(again))
+
+
+def repeated(call: Callable[P, R]) -> Callable[P, R]:
+    """Begin the call anew when another transaction came in between: it finds what that one wrote.
+
+    What has committed is not done twice. Inside a transaction, that one's caller repeats.
+    """
+
+    @functools.wraps(call)
+    def until_it_is_through(*args: P.args, **kwargs: P.kwargs) -> R:
+        session = cast(Session, db.session())
+        commits = session.info.get("commits")
+        for attempt in range(1, _ATTEMPTS):
+            try:
+                return call(*args, **kwargs)
+            except Exception as error:
+                done = session.info.get("writing") or session.info.get("commits") != commits
+                if done or not stores.is_collision(error):
+                    raise
+            session.rollback()
+            time.sleep(random.uniform(0, 0.02 * attempt))  # noqa: S311 - jitter
+        return call(*args, **kwargs)
+
+    return until_it_is_through
 
 
 @contextmanager
@@ -164,6 +243,7 @@ def dry_run() -> Iterator[None]:
     """
     session = cast(Session, db.session())
     session.info["dry_run"] = True
+    session.info.pop("foreseen", None)
     try:
         yield
     finally:
@@ -178,23 +258,3 @@ def is_dry_run() -> bool:
 def after_commit(action: Callable[[], None]) -> None:
     """Run `action` once the current transaction has committed; never if it fails."""
     cast(Session, db.session()).info["after_commit"].append(action)
-
-
-@event.listens_for(Engine, "connect")
-def _prepare_sqlite(connection: Any, _: object) -> None:
-    if type(connection).__module__.startswith("sqlite3"):
-        connection.isolation_level = None  # transactions are begun below, not by the driver
-        for pragma in (
-            "journal_mode=WAL",
-            "synchronous=FULL",  # an acknowledged write survives power loss
-            "foreign_keys=ON",
-            "busy_timeout=30000",
-        ):
-            connection.execute(f"PRAGMA {pragma}")
-
-
-@event.listens_for(Engine, "begin")
-def _begin_sqlite(connection: Connection) -> None:
-    if connection.dialect.name == "sqlite":
-        writes = connection.get_execution_options().get("coffret_write")
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -104,6 +104,14 @@ class IdentityUnavailable(CoffretError):
     retry_after = 5
 
 
+class StateUnavailable(CoffretError):
+    """The state database cannot serve just now. `retry_after` in seconds."""
+
+    code = "state_unavailable"
+    title = "The state database cannot be reached"
+    retry_after = 2
+
+
 class QuotaExceeded(CoffretError):
     code = "quota_exceeded"
     title = "The quota of the project does not allow this"

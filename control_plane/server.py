@@ -18,7 +18,7 @@ import flask_migrate
 from flask import Flask
 from gunicorn.app.base import BaseApplication
 
-from control_plane import gateway, metrics, secrets
+from control_plane import gateway, metrics, secrets, stores
 from control_plane.agents.hearing import Attendance
 from control_plane.app import ServerRole, create_app
 from control_plane.clouds import Cloud
@@ -55,7 +55,8 @@ def serve(settings: Settings, role: ServerRole = ServerRole.ALL) -> None:
     _check_files(settings)
     cloud = open_cloud(settings)
     make_folder(settings.data_dir, 0o700)
-    with _only_one(settings.data_dir) if role == ServerRole.ALL else nullcontext(), metrics.shared():
+    alone = role == ServerRole.ALL and not stores.on_server(settings.sqlalchemy_url)
+    with _only_one(settings.data_dir) if alone else nullcontext(), metrics.shared():
         app = create_app(settings, cloud, role)
         prepare(app, settings, role)
         if keystone := app.extensions["coffret_keystone"]:

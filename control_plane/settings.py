@@ -10,6 +10,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
+from sqlalchemy import URL
+
+from control_plane import stores
 from control_plane.errors import CoffretError, nearest
 
 PREFIX = "COFFRET_"
@@ -51,7 +54,15 @@ class Settings:
         Path(".coffret"), "Folder for the state database and, on the local cloud, the instances."
     )
     database_url: str = _setting(
-        "", "SQLAlchemy URL of the state database. Empty: SQLite in `data_dir`.", secret=True
+        "",
+        "URL of the state database, such as `postgresql://coffret:…@host/coffret` or `mariadb://…`"
+        " ([more](state-database.md)). Empty: SQLite in `data_dir`.",
+        secret=True,
+    )
+    database_connections: int | None = _setting(
+        None,
+        "Most connections of a process to the state database. Unset: one for each of its threads.",
+        least=1,
     )
     secrets_keys: Path | None = _setting(
         None,
@@ -188,8 +199,19 @@ class Settings:
     log_level: LogLevel = _setting(LogLevel.INFO, "Level of the log on standard error.")
 
     @property
-    def sqlalchemy_url(self) -> str:
-        return self.database_url or f"sqlite:///{(self.data_dir / 'coffret.db').absolute()}"
+    def sqlalchemy_url(self) -> URL:
+        """Raises SettingsError, which does not repeat the password, for what is no such URL."""
+        try:
+            return stores.url_of(self.database_url or f"sqlite:///{self._file.absolute()}")
+        except ValueError as error:
+            raise SettingsError(
+                f"COFFRET_DATABASE_URL cannot be used: {error}. Write it as"
+                " postgresql://user:password@host/database or mariadb://user:password@host/database."
+            ) from None
+
+    @property
+    def _file(self) -> Path:
+        return self.data_dir / "coffret.db"
 
     def check_celery(self) -> None:
         """Raises SettingsError when something is missing for work over Celery."""

@@ -1,5 +1,6 @@
-"""What tests of several folders need: a broker, and Terraform with the provider of this checkout."""
+"""What tests of several folders need: databases, a broker, and Terraform with this checkout's provider."""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from rabbitmq import SERVER, RabbitMQ, running
+from stores import SERVERS, File, OnServer, Store, started
 
 PROVIDER = Path(__file__).parents[1] / "terraform-provider"
 
@@ -58,3 +60,17 @@ def environment(tmp_path_factory: pytest.TempPathFactory, go: str, terraform: st
     settings.write_text(f"provider_installation {{\n  dev_overrides {{\n    {override}\n  }}\n}}\n")
     mine = {name: value for name, value in os.environ.items() if not name.startswith(("COFFRET_", "TF_"))}
     return mine | {"TF_CLI_CONFIG_FILE": str(settings), "CHECKPOINT_DISABLE": "1"}
+
+
+@pytest.fixture(scope="session", params=["sqlite", *SERVERS])
+def store(request: pytest.FixtureRequest) -> Iterator[Store]:
+    """Each of the databases that the state can be kept in."""
+    if request.param == "sqlite":
+        yield File()
+        return
+    with contextlib.ExitStack() as stack:
+        try:
+            server = stack.enter_context(started(SERVERS[request.param]))
+        except LookupError as missing:
+            pytest.skip(f"the state is not tested on {request.param}: {missing}")
+        yield OnServer(server)

@@ -14,6 +14,7 @@ from control_plane.agents.heads import Head
 from control_plane.database import db, now, transaction
 from control_plane.databases.models import Database, InstanceObject
 from control_plane.events import service as events
+from control_plane.instances import service as instances
 from control_plane.instances.models import Action, Instance
 from control_plane.instances.status import summarise
 from control_plane.users.models import User
@@ -97,9 +98,10 @@ def _adopt(instance: Instance, report: Report) -> None:
 
 
 def _get(instance_id: str, *, for_update: bool = False) -> Instance:
-    instance = db.session.get(
-        Instance, instance_id, populate_existing=True, with_for_update=for_update or None
-    )
+    if for_update:
+        instance = instances.hold(instance_id)
+    else:
+        instance = db.session.get(Instance, instance_id, populate_existing=True)
     if instance is None:
         raise Gone
     return instance

@@ -11,7 +11,7 @@ from sqlalchemy import String, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from control_plane.auth.context import RequestContext, Role
-from control_plane.database import after_commit, db, new_id, now, transaction
+from control_plane.database import after_commit, db, locked, new_id, now, read, transaction
 from control_plane.errors import Unauthenticated
 from control_plane.events import service as events
 from control_plane.impact import foresee, touches_nothing
@@ -90,7 +90,8 @@ def caller(authorization: str) -> RequestContext:
 
 def _look_up(token_id: str, secret_hash: str) -> tuple[float, RequestContext]:
     """The caller, and until when, by the monotonic clock, that may be taken for true."""
-    token = db.session.scalar(select(Token).where(Token.id == token_id))
+    columns = (Token.id, Token.name, Token.project_id, Token.role, Token.secret_hash, Token.expires_at)
+    token = next(iter(read(select(*columns).where(Token.id == token_id))), None)
     if token is None or not hmac.compare_digest(token.secret_hash, secret_hash):
         raise Unauthenticated(f"The token is not valid. {ASK}")
     keep = _CACHE_SECONDS
@@ -113,7 +114,7 @@ def listing(marker: str, limit: int) -> Sequence[Token]:
 def delete(token_id: str) -> Token | None:
     """Revoke the token; returns it as it was, None when there is none."""
     with transaction() as session:
-        row = session.get(Token, token_id)
+        row = session.scalar(locked(select(Token).filter_by(id=token_id)))
         if row is not None:
             events.record("deleted", f"Token {row.name!r} revoked.", row)
             session.delete(row)

@@ -3,6 +3,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from control_plane.database import Resource, db
 from control_plane.datastores.models import DatastoreVersion
+from control_plane.stores import sortable
 
 
 class ConfigurationGroup(Resource, db.Model):  # type: ignore[name-defined,misc]
@@ -11,7 +12,7 @@ class ConfigurationGroup(Resource, db.Model):  # type: ignore[name-defined,misc]
     __table_args__ = (UniqueConstraint("project_id", "name"),)
 
     project_id: Mapped[str] = mapped_column(String(64))
-    name: Mapped[str] = mapped_column(String(255))
+    name: Mapped[str] = mapped_column(sortable(255))
     description: Mapped[str] = mapped_column(String(1024), default="")
     version: Mapped[str | None] = mapped_column(String(255))
     """The version asked for, as it was written; `datastore_version` is what it stands for."""

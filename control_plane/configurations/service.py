@@ -9,7 +9,7 @@ from control_plane import names, work
 from control_plane.auth import RequestContext
 from control_plane.configurations import impact
 from control_plane.configurations.models import ConfigurationGroup
-from control_plane.database import by_key, db, transaction
+from control_plane.database import by_key, db, locked, transaction
 from control_plane.datastores import catalogue
 from control_plane.datastores import service as datastores
 from control_plane.datastores.models import DatastoreVersion
@@ -21,17 +21,18 @@ from control_plane.instances.status import in_sync, restart_required
 from control_plane.upsert import NONE, Outcome, Preconditions, assign
 
 
-def find(ctx: RequestContext, key: str) -> ConfigurationGroup:
+def find(ctx: RequestContext, key: str, *, for_update: bool = False) -> ConfigurationGroup:
     """The project's group by name or id. NotFound names the nearest."""
-    if (row := _find(ctx, key)) is None:
+    if (row := _find(ctx, key, for_update)) is None:
         known = db.session.scalars(select(ConfigurationGroup.name).filter_by(project_id=ctx.project_id))
         raise NotFound(f"The project has no configuration group {key!r}.{nearest(key, known)}")
     return row
 
 
-def _find(ctx: RequestContext, key: str) -> ConfigurationGroup | None:
+def _find(ctx: RequestContext, key: str, for_update: bool = False) -> ConfigurationGroup | None:
     query = select(ConfigurationGroup).filter_by(project_id=ctx.project_id)
-    return db.session.scalar(query.filter(by_key(ConfigurationGroup, key)))
+    query = query.filter(by_key(ConfigurationGroup, key))
+    return db.session.scalar(locked(query) if for_update else query)
 
 
 def listing(
@@ -43,8 +44,7 @@ def listing(
     if name is not None:
         query = query.filter(ConfigurationGroup.name == name)
     if datastore is not None:
-        versions = datastores.version_ids(datastore)
-        query = query.filter(ConfigurationGroup.datastore_version_id.in_(versions))
+        query = query.filter(ConfigurationGroup.datastore_version_id.in_(datastores.version_ids(datastore)))
     return db.session.scalars(query.order_by(ConfigurationGroup.name).limit(limit)).all()
 
 
@@ -59,7 +59,7 @@ def put(
     Raises Invalid with every bad parameter, PreconditionFailed; then nothing changed.
     """
     with transaction() as session:
-        row = _find(ctx, key)
+        row = _find(ctx, key, for_update=True)
         preconditions.check(row)
         version = _version(row, wanted)
         catalogue.check(wanted["parameters"], version)
@@ -85,7 +85,7 @@ def put(
             outcome = Outcome.CHANGED
             foresee(lambda: impact.of_changes(row, former, instances.attached_to(row)))
             if "name" in former:
-                for instance in instances.attached_to(row):
+                for instance in instances.attached_to(row, for_update=True):
                     instance.revision += 1  # what it shows has the group's name in it
             if not same:
                 _tell_instances(row)
@@ -99,7 +99,7 @@ def delete(ctx: RequestContext, key: str, preconditions: Preconditions = NONE) -
     InUse while instances have it that are not being deleted themselves.
     """
     with transaction() as session:
-        row = _find(ctx, key)
+        row = _find(ctx, key, for_update=True)
         preconditions.check(row)
         if row is None:
             return None
@@ -152,6 +152,6 @@ def status(row: ConfigurationGroup) -> dict[str, Any]:
 
 
 def _tell_instances(row: ConfigurationGroup) -> None:
-    for instance in instances.attached_to(row):
+    for instance in instances.attached_to(row, for_update=True):
         instances.touch(instance, engine=True)
         work.request(instance.id)

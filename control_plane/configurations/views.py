@@ -72,7 +72,7 @@ class ConfigurationGroupByName(MethodView):
     def patch(self, group: str) -> Response:
         """Change a configuration group by JSON merge-patch; attached instances follow"""
         with transaction():
-            return self._put(group, patched(schema, service.find(context(), group)))
+            return self._put(group, patched(schema, service.find(context(), group, for_update=True)))
 
     def _put(self, group: str, body: dict[str, Any]) -> Response:
         row, outcome = service.put(context(), group, body, preconditions.of_request())

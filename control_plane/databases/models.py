@@ -6,6 +6,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from control_plane.database import Resource, db
 from control_plane.instances.models import Instance
 from control_plane.instances.status import connection_uri
+from control_plane.stores import sortable
 
 
 class InstanceObject(Resource):
@@ -62,9 +63,13 @@ class Database(InstanceObject, db.Model):  # type: ignore[name-defined,misc]
     __table_args__ = (UniqueConstraint("instance_id", "name"),)
 
     instance_id: Mapped[str] = mapped_column(ForeignKey("instances.id", ondelete="CASCADE"))
-    name: Mapped[str] = mapped_column(String(64))
+    name: Mapped[str] = mapped_column(sortable(64))
     character_set: Mapped[str | None] = mapped_column(String(64))
-    collation: Mapped[str | None] = mapped_column(String(64))
+    collation: Mapped[str | None] = mapped_column(
+        "collation",
+        String(64),
+        quote=True,  # a keyword of PostgreSQL
+    )
     owner: Mapped[str | None] = mapped_column(String(128))
     deletion_policy: Mapped[str | None] = mapped_column(String(16))
     """`drop`, `refuse`, or `abandon`, where it stays in the engine. None: `drop`, but not while its

@@ -43,9 +43,9 @@ _CHANGES = {
 }
 
 
-def find(ctx: RequestContext, instance_key: str, key: str) -> Database:
+def find(ctx: RequestContext, instance_key: str, key: str, *, for_update: bool = False) -> Database:
     """The database by name or id. NotFound names the nearest."""
-    instance = instances.find(ctx, instance_key)
+    instance = instances.find(ctx, instance_key, for_update=for_update)
     if (row := _find(instance, key)) is None:
         names = db.session.scalars(select(Database.name).filter_by(instance_id=instance.id))
         raise NotFound(f"The instance {instance.name!r} has no database {key!r}.{nearest(key, names)}")

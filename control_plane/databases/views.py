@@ -68,7 +68,7 @@ class DatabaseByName(MethodView):
     def patch(self, instance: str, database: str) -> Response:
         """Change a database by JSON merge-patch"""
         with transaction():
-            row = service.find(context(), instance, database)
+            row = service.find(context(), instance, database, for_update=True)
             return self._put(instance, database, patched(schema, row))
 
     def _put(self, instance: str, database: str, body: dict[str, Any]) -> Response:

@@ -4,6 +4,7 @@ from sqlalchemy import ForeignKey, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from control_plane.database import Resource, db
+from control_plane.stores import sortable
 
 
 class Datastore(Resource, db.Model):  # type: ignore[name-defined,misc]
@@ -12,7 +13,7 @@ class Datastore(Resource, db.Model):  # type: ignore[name-defined,misc]
     resource_type = "datastore"
     __tablename__ = "datastores"
 
-    name: Mapped[str] = mapped_column(String(255), unique=True)
+    name: Mapped[str] = mapped_column(sortable(255), unique=True)
     manager: Mapped[str] = mapped_column(String(32))
     description: Mapped[str] = mapped_column(String(1024), default="")
     default_version: Mapped[str | None] = mapped_column(String(255))
@@ -28,7 +29,7 @@ class DatastoreVersion(Resource, db.Model):  # type: ignore[name-defined,misc]
     __table_args__ = (UniqueConstraint("datastore_id", "name"),)
 
     datastore_id: Mapped[str] = mapped_column(ForeignKey("datastores.id"))
-    name: Mapped[str] = mapped_column(String(255))
+    name: Mapped[str] = mapped_column(sortable(255))
     image: Mapped[str | None] = mapped_column(String(255))
     image_tags: Mapped[list[str]] = mapped_column(default=list)
     packages: Mapped[list[str]] = mapped_column(default=list)

@@ -6,11 +6,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 
 from control_plane import names
 from control_plane.configurations.models import ConfigurationGroup
-from control_plane.database import by_key, db, transaction
+from control_plane.database import by_key, db, locked, repeated, transaction
 from control_plane.datastores.managers import MANAGERS
 from control_plane.datastores.models import Datastore, DatastoreVersion
 from control_plane.errors import InUse, Invalid, NotFound, nearest
@@ -21,18 +21,26 @@ from control_plane.upsert import NONE, Outcome, Preconditions, assign
 from guest_agent.protocol import Catalogue, Parameter
 
 
-def find(key: str) -> Datastore:
+def find(key: str, *, for_update: bool = False) -> Datastore:
     """The datastore by name or id. NotFound names the nearest."""
-    row: Datastore | None = db.session.scalar(select(Datastore).filter(by_key(Datastore, key)))
+    row = _find(key, for_update)
     if row is None:
         known = db.session.scalars(select(Datastore.name))
         raise NotFound(f"There is no datastore {key!r}.{nearest(key, known)}")
     return row
 
 
-def find_version(datastore_key: str, key: str) -> DatastoreVersion:
-    """The datastore's version by name or id. NotFound names the nearest."""
-    datastore = find(datastore_key)
+def _find(key: str, for_update: bool) -> Datastore | None:
+    query = select(Datastore).filter(by_key(Datastore, key))
+    return db.session.scalar(locked(query) if for_update else query)
+
+
+def find_version(datastore_key: str, key: str, *, for_update: bool = False) -> DatastoreVersion:
+    """The datastore's version by name or id; `for_update`: nobody else writes the datastore's.
+
+    NotFound names the nearest.
+    """
+    datastore = find(datastore_key, for_update=for_update)
     for row in datastore.versions:
         if key in (row.name, row.id):
             return row
@@ -81,10 +89,9 @@ def versions(datastore_key: str, marker: str, limit: int) -> Sequence[DatastoreV
     return db.session.scalars(query.limit(limit)).all()
 
 
-def version_ids(datastore_name: str) -> Sequence[str]:
-    """Ids of the versions of the datastore so named; empty when there is none."""
-    query = select(DatastoreVersion.id).join(Datastore).where(Datastore.name == datastore_name)
-    return db.session.scalars(query).all()
+def version_ids(datastore_name: str) -> Select[str]:
+    """The query for ids of the versions of the datastore so named; they are none when there is none."""
+    return select(DatastoreVersion.id).join(Datastore).where(Datastore.name == datastore_name)
 
 
 def put(
@@ -92,7 +99,7 @@ def put(
 ) -> tuple[Datastore, Outcome]:
     """Create the datastore or make it what is wanted: manager, description, default_version."""
     with transaction() as session:
-        row = session.scalar(select(Datastore).filter(by_key(Datastore, key)))
+        row = _find(key, for_update=True)
         preconditions.check(row)
         name = names.kept(row, key, wanted, "datastore")
         manager, default = wanted["manager"], wanted["default_version"]
@@ -138,7 +145,7 @@ def put_version(
     nearest version of its major number, until `coffret datastore import` brings one of its own.
     """
     with transaction() as session:
-        datastore = find(datastore_key)
+        datastore = find(datastore_key, for_update=True)
         row = next((v for v in datastore.versions if key in (v.name, v.id)), None)
         preconditions.check(row)
         name = names.kept(row, key, wanted, "version")
@@ -194,7 +201,7 @@ def _catalogue_source(datastore: Datastore, name: str) -> DatastoreVersion | Non
 def delete(key: str, preconditions: Preconditions = NONE) -> Datastore | None:
     """Remove the datastore; returns it as it was, None when there is none. InUse while it has versions."""
     with transaction() as session:
-        row: Datastore | None = session.scalar(select(Datastore).filter(by_key(Datastore, key)))
+        row = _find(key, for_update=True)
         preconditions.check(row)
         if row is None:
             return None
@@ -216,7 +223,7 @@ def delete_version(
     """
     with transaction() as session:
         try:
-            row = find_version(datastore_key, key)
+            row = find_version(datastore_key, key, for_update=True)
         except NotFound:
             preconditions.check(None)
             return None
@@ -256,13 +263,14 @@ def parameter(version: DatastoreVersion, name: str) -> Parameter:
     )
 
 
+@repeated
 def import_catalogue(catalogue: Catalogue, *, active: bool = True) -> tuple[DatastoreVersion, Outcome]:
     """Register a datastore version, and its datastore, from a catalogue file's content.
 
     `active`: whether a new version is. One that comes with the tags of an image always is.
     """
     with transaction() as session:
-        datastore = session.scalar(select(Datastore).filter_by(name=catalogue["datastore"]))
+        datastore = _find(catalogue["datastore"], for_update=True)
         if datastore is None:
             datastore, _ = put(
                 catalogue["datastore"],

@@ -70,7 +70,7 @@ class DatastoreByName(MethodView):
     def patch(self, datastore: str) -> Response:
         """Change a datastore by JSON merge-patch"""
         with transaction():
-            return self._put(datastore, patched(schema, service.find(datastore)))
+            return self._put(datastore, patched(schema, service.find(datastore, for_update=True)))
 
     def _put(self, datastore: str, body: dict[str, Any]) -> Response:
         row, outcome = service.put(datastore, body, preconditions.of_request())

@@ -11,7 +11,7 @@ from sqlalchemy import String, delete
 from sqlalchemy.orm import Mapped, mapped_column
 
 from control_plane.auth import context
-from control_plane.database import db, now, transaction
+from control_plane.database import db, now, queue_up, transaction
 from control_plane.errors import IdempotencyMismatch, Invalid
 from control_plane.http import answers
 from control_plane.secrets import SealedJSON
@@ -47,8 +47,15 @@ def idempotent(view: Callable[P, Any]) -> Callable[P, Response]:
         ).hexdigest()
         project_id = context().project_id
         with transaction() as session:
-            session.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < now() - KEEP))
             kept = session.get(IdempotencyKey, (project_id, key))
+            if kept is None or kept.created_at < now() - KEEP:
+                queue_up(f"project {project_id}")
+                session.execute(
+                    delete(IdempotencyKey).where(
+                        IdempotencyKey.project_id == project_id, IdempotencyKey.created_at < now() - KEEP
+                    )
+                )
+                kept = session.get(IdempotencyKey, (project_id, key), populate_existing=True)
             if kept is None:
                 response = make_response(view(*args, **kwargs))
                 session.add(

@@ -6,9 +6,10 @@ from http import HTTPStatus
 from typing import Any
 
 from flask import Flask, Response, current_app, g
+from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 
-from control_plane import errors
+from control_plane import errors, stores
 from control_plane.auth import identity
 from control_plane.clouds import CloudError
 
@@ -22,6 +23,7 @@ STATUS: dict[type[errors.CoffretError], HTTPStatus] = {
     errors.Unauthenticated: HTTPStatus.UNAUTHORIZED,
     errors.Forbidden: HTTPStatus.FORBIDDEN,
     errors.IdentityUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.StateUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.QuotaExceeded: HTTPStatus.FORBIDDEN,
     errors.RateLimited: HTTPStatus.TOO_MANY_REQUESTS,
     errors.IdempotencyMismatch: HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -113,6 +115,15 @@ def register(app: Flask) -> None:
             if name.lower() in ("allow", "retry-after"):
                 response.headers[name] = value
         return response
+
+    @app.errorhandler(SQLAlchemyError)
+    def state_error(error: SQLAlchemyError) -> Response:
+        if not (stores.is_unavailable(error) or stores.is_collision(error)):
+            return unexpected(error)
+        log.warning("request %s: %s", g.get("request_id"), stores.said(error))
+        return coffret_error(
+            errors.StateUnavailable("The state database cannot serve just now; send the request again.")
+        )
 
     @app.errorhandler(Exception)
     def unexpected(error: Exception) -> Response:

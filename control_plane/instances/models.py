@@ -7,6 +7,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from control_plane.configurations.models import ConfigurationGroup
 from control_plane.database import Resource, db
 from control_plane.datastores.models import DatastoreVersion
+from control_plane.stores import REVISION, sortable
 
 
 class Instance(Resource, db.Model):  # type: ignore[name-defined,misc]
@@ -19,7 +20,7 @@ class Instance(Resource, db.Model):  # type: ignore[name-defined,misc]
     )
 
     project_id: Mapped[str] = mapped_column(String(64))
-    name: Mapped[str] = mapped_column(String(255))
+    name: Mapped[str] = mapped_column(sortable(255))
 
     # Desired: written by services only.
     version: Mapped[str | None] = mapped_column(String(255))
@@ -53,9 +54,9 @@ class Instance(Resource, db.Model):  # type: ignore[name-defined,misc]
     """Id of the newest restart action."""
     rebuild: Mapped[str | None] = mapped_column(String(36))
     """Id of the newest rebuild action."""
-    desired_revision: Mapped[int] = mapped_column(default=1)
+    desired_revision: Mapped[int] = mapped_column(REVISION, default=1)
     """Counts changes of the agent's directive, databases and users included."""
-    engine_revision: Mapped[int] = mapped_column(default=1)
+    engine_revision: Mapped[int] = mapped_column(REVISION, default=1)
     """The `desired_revision` of the newest change that concerns the engine itself."""
 
     # Observed: written by reconcile (under the lease) and by agents' reports.
@@ -69,7 +70,7 @@ class Instance(Resource, db.Model):  # type: ignore[name-defined,misc]
     """The cloud's error is final: only a changed desired state starts it again."""
     report: Mapped[dict[str, Any]] = mapped_column(default=dict)
     """The agent's newest report (guest_agent.protocol.Report), without outcomes."""
-    converged_revision: Mapped[int] = mapped_column(default=0)
+    converged_revision: Mapped[int] = mapped_column(REVISION, default=0)
     """The `desired_revision` that the agent has worked through."""
     agent_lost: Mapped[bool] = mapped_column(default=False)
 

@@ -10,7 +10,7 @@ from control_plane import clouds, names, work
 from control_plane.auth import RequestContext
 from control_plane.clouds import CloudRefusal, ServerSpec
 from control_plane.configurations.models import ConfigurationGroup
-from control_plane.database import by_key, db, is_uuid, new_id, now, read, transaction
+from control_plane.database import by_key, db, is_uuid, locked, new_id, now, queue_up, read, transaction
 from control_plane.databases.models import Database
 from control_plane.datastores import service as datastores
 from control_plane.datastores.models import DatastoreVersion
@@ -60,7 +60,12 @@ def find(ctx: RequestContext, key: str, *, for_update: bool = False) -> Instance
 def _find(ctx: RequestContext, key: str, for_update: bool = False) -> Instance | None:
     query = select(Instance).filter_by(project_id=ctx.project_id)
     query = query.filter(by_key(Instance, key))
-    return db.session.scalar(query.with_for_update(of=Instance) if for_update else query)
+    return db.session.scalar(locked(query) if for_update else query)
+
+
+def hold(instance_id: str) -> Instance | None:
+    """The instance, which nobody else writes until the transaction ends; None when there is none."""
+    return db.session.scalar(locked(select(Instance).filter_by(id=instance_id)))
 
 
 class Head(Protocol):
@@ -112,10 +117,10 @@ def listing(ctx: RequestContext, filters: Filters, marker: str, limit: int) -> S
     if filters.phase is not None:
         query = query.filter(Instance.phase == filters.phase)
     if filters.datastore is not None:
-        versions = datastores.version_ids(filters.datastore)
-        query = query.filter(Instance.datastore_version_id.in_(versions))
+        query = query.filter(Instance.datastore_version_id.in_(datastores.version_ids(filters.datastore)))
     for label, value in (filters.labels or {}).items():
-        query = query.filter(Instance.labels[label].as_string() == value)
+        # with a full stop, since MariaDB leaves out spaces at the end when it compares parts of JSON
+        query = query.filter(Instance.labels[label].as_string() + "." == f"{value}.")
     return cast(Sequence[Head], read(query, project_id=ctx.project_id, marker=marker, limit=limit))
 
 
@@ -176,13 +181,29 @@ def _write(
         preconditions.check(row)  # before the values, which may be for a row that must not be there
         asked = _columns(ctx, row, key, wanted(row))
         _ask_cloud(ctx, row, asked)
+        counts = _counts(row, asked)
         with transaction():
+            if counts:
+                queue_up(f"project {ctx.project_id}")
+            if asked["configuration_group_id"] is not None:
+                _hold_group(asked["configuration_group_id"])
             row = _find(ctx, key, for_update=True)
             refuse_while_deleting(row, f"instance {key!r}")
             preconditions.check(row)
             columns = _columns(ctx, row, key, wanted(row))
-            if columns == asked:
+            if columns == asked and (counts or not _counts(row, columns)):
                 return _store(ctx, row, columns)
+
+
+def _counts(row: Instance | None, columns: Mapping[str, Any]) -> bool:
+    """Whether it may take the project over its quota."""
+    return row is None or any(columns[name] > getattr(row, name) for name in ("volume_size", "ram"))
+
+
+def _hold_group(group_id: str) -> None:
+    """Until the transaction ends the group does not change, so that a change of it finds the instance."""
+    group = select(ConfigurationGroup.id).filter_by(id=group_id)
+    db.session.scalar(group.with_for_update(read=True))
 
 
 def _store(
@@ -442,6 +463,6 @@ def _refuse_what_is_fixed(row: Instance, columns: Mapping[str, Any]) -> None:
             raise Invalid.field(pointer, "It is fixed when the instance is made; make another instance.")
 
 
-def attached_to(group: ConfigurationGroup) -> list[Instance]:
+def attached_to(group: ConfigurationGroup, *, for_update: bool = False) -> list[Instance]:
     query = select(Instance).filter_by(configuration_group_id=group.id).order_by(Instance.name)
-    return list(db.session.scalars(query))
+    return list(db.session.scalars(locked(query) if for_update else query))

@@ -8,7 +8,7 @@ from flask import current_app
 from sqlalchemy import func, select
 
 from control_plane import names
-from control_plane.database import db, transaction
+from control_plane.database import db, locked, transaction
 from control_plane.errors import Invalid, QuotaExceeded
 from control_plane.events import service as events
 from control_plane.impact import Impact, foresee, touches_nothing
@@ -41,7 +41,7 @@ def put(
     if not re.fullmatch(names.PROJECT_PATTERN, project_id):
         raise Invalid(names.PROJECT_RULE)
     with transaction() as session:
-        row = session.scalar(select(Quota).filter_by(project_id=project_id))
+        row = session.scalar(locked(select(Quota).filter_by(project_id=project_id)))
         preconditions.check(row)
         if row is not None:
             former = assign(row, wanted)

@@ -11,6 +11,7 @@ from control_plane.datastores.managers import MANAGERS
 from control_plane.instances.models import Instance
 from control_plane.instances.status import connection_uri
 from control_plane.secrets import Sealed
+from control_plane.stores import sortable
 
 _TOO_OLD = (
     "The guest agent is too old for deletion_policy = refuse. Update it, or set the policy to reassign."
@@ -23,8 +24,8 @@ class User(InstanceObject, db.Model):  # type: ignore[name-defined,misc]
     __table_args__ = (UniqueConstraint("instance_id", "name", "host"),)
 
     instance_id: Mapped[str] = mapped_column(ForeignKey("instances.id", ondelete="CASCADE"))
-    name: Mapped[str] = mapped_column(String(128))
-    host: Mapped[str] = mapped_column(String(255), default="%")
+    name: Mapped[str] = mapped_column(sortable(128))
+    host: Mapped[str] = mapped_column(sortable(255), default="%")
     verifier: Mapped[str] = mapped_column(Sealed)
     """What the engine keeps for the password; the password itself is never stored."""
     password_version: Mapped[int | None]
@@ -75,6 +76,6 @@ def user_key(name: str, host: str) -> str:
 def user_uris(instance: Instance, name: str, grants: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """Connection URIs without the password by database; Valkey's database is `0`."""
     manager = MANAGERS[instance.datastore_version.datastore.manager]
-    names = [name for grant in grants if (name := grant["database"])] if manager.has_databases else ["0"]
-    uris = {database: connection_uri(instance, database, name) for database in names}
+    names = [grant["database"] for grant in grants] if manager.has_databases else ["0"]
+    uris = {database: connection_uri(instance, database, name) for database in names if database}
     return {database: uri for database, uri in uris.items() if uri is not None}

@@ -227,7 +227,7 @@ def drop_expired() -> int:
     dropped = 0
     for user_id, instance_id in found:
         with transaction() as session:
-            instance = session.get(Instance, instance_id, with_for_update={"of": Instance})
+            instance = instances.hold(instance_id)
             row = session.scalar(select(User).join(User.instance).where(over, User.id == user_id))
             if instance is not None and row is not None:  # else it was renewed or deleted meanwhile
                 _drop(instance, row, f"User {row.key!r} has expired and is to be dropped.")

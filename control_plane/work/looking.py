@@ -7,6 +7,7 @@ import time
 from flask import Flask, current_app
 
 from control_plane.clouds import Cloud
+from control_plane.database import repeated
 from control_plane.events import service as events
 from control_plane.instances.models import Instance
 from control_plane.instances.reconcile import Look, reconcile
@@ -29,7 +30,7 @@ def look_at(app: Flask, cloud: Cloud, instance_id: str) -> float | None:
         began, outcome = time.monotonic(), "failed"
         try:
             look = _look(lease, cloud)
-            again = _finish(lease, look)
+            again = repeated(_finish)(lease, look)
             outcome = _outcome(look)
             return again
         except LeaseLost as lost:
@@ -43,18 +44,18 @@ def look_at(app: Flask, cloud: Cloud, instance_id: str) -> float | None:
 
 def _take(instance_id: str) -> Lease | None:
     """The lease, if there is something to do; its holder sees at release that it was asked for."""
-    lease = leases.acquire(instance_id)
+    lease = repeated(leases.acquire)(instance_id)
     if lease is None and (held := leases.holdings(Instance.id == instance_id)):
         if held[0].ended:
             leases.void(held)
-            return leases.acquire(instance_id)
+            return repeated(leases.acquire)(instance_id)
         _metrics().lease_contention.inc()
     return lease
 
 
 def _look(lease: Lease, cloud: Cloud) -> Look:
     try:
-        return reconcile(lease.instance_id, cloud, lease)
+        return repeated(reconcile)(lease.instance_id, cloud, lease)
     except LeaseLost:
         raise
     except Exception as error:

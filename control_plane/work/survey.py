@@ -73,7 +73,7 @@ def look_after(found: Survey) -> None:
     if not found.missing:
         return
     with transaction():
-        for instance_id in {item.instance_id for item in found.missing}:
+        for instance_id in sorted({item.instance_id for item in found.missing}):
             work.request(instance_id)
 
 

@@ -13,7 +13,7 @@ from control_plane import work
 from control_plane.agents.credentials import BOOTSTRAP_LIFETIME
 from control_plane.agents.models import Agent
 from control_plane.clouds import Cloud, CloudError
-from control_plane.database import db, now, transaction
+from control_plane.database import db, locked, now, transaction
 from control_plane.events import service as events
 from control_plane.instances.models import Instance
 from control_plane.instances.status import summarise
@@ -134,7 +134,7 @@ def notice_silence() -> int:
     if db.session.scalar(lost.with_only_columns(Instance.id).limit(1)) is None:
         return 0
     with transaction() as session:
-        rows = session.scalars(lost).all()
+        rows = session.scalars(locked(lost.order_by(Instance.name))).all()
         for instance in rows:
             instance.agent_lost = True
             summarise(instance)

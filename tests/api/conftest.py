@@ -1,3 +1,4 @@
+import sqlite3
 from collections.abc import Iterator
 from typing import Any
 
@@ -6,17 +7,18 @@ from contract import Api
 from flask import Flask
 from sqlalchemy import Engine, event
 from states import States
+from stores import Store
 
 from control_plane.app import create_app
 from control_plane.clouds.noop import Books, cloud
-from control_plane.settings import Settings
 
 BOOKS = Books()
 
 
 @event.listens_for(Engine, "connect")
 def _do_not_wait_for_the_disk(connection: Any, _: object) -> None:
-    connection.execute("PRAGMA synchronous=OFF")
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA synchronous=OFF")
 
 
 @pytest.fixture
@@ -26,15 +28,14 @@ def over() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def application(tmp_path_factory: pytest.TempPathFactory) -> Flask:
+def application(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Flask:
     """The application on the noop cloud. Its state database is laid anew for each test."""
-    settings = Settings(data_dir=tmp_path_factory.mktemp("contract"), cloud="noop")
-    return create_app(settings, cloud(BOOKS))
+    return create_app(store.settings(tmp_path_factory.mktemp("contract")), cloud(BOOKS))
 
 
 @pytest.fixture(scope="session")
-def states(application: Flask) -> States:
-    return States(application, BOOKS)
+def states(store: Store, application: Flask) -> States:
+    return States(store, application, BOOKS)
 
 
 @pytest.fixture

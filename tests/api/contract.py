@@ -7,12 +7,12 @@ from typing import Any
 
 from control_plane_fixtures import ControlPlane
 from flask import Flask
-from sqlalchemy import select, text, update
+from sqlalchemy import literal_column, select, update
 from werkzeug.test import TestResponse
 
 from control_plane.auth import Role, tokens
 from control_plane.clouds.noop import Books
-from control_plane.database import db, transaction
+from control_plane.database import db, locked, transaction
 from control_plane.instances.models import Instance
 from control_plane.instances.reconcile import reconcile
 from control_plane.work import lease
@@ -20,6 +20,7 @@ from control_plane.work import lease
 INSTANCE = {"datastore": "postgresql", "flavor": "db.small", "volume": {"size": 10}}
 GROUP = {"datastore": "postgresql", "parameters": {"work_mem": "8MB"}}
 PASSWORD = "correct horse battery"
+_ALL = select(literal_column("*"))
 ROLES = {"reader": Role.READER, "member": Role.MEMBER, "admin": Role.ADMIN}
 
 
@@ -114,7 +115,7 @@ class Api(Caller):
     def report(self, name: str, **parts: Any) -> None:
         """Let the instance's agent have seen something more."""
         with self.app.app_context(), transaction() as session:
-            row = session.scalars(select(Instance).filter_by(name=name)).one()
+            row = session.scalars(locked(select(Instance).filter_by(name=name))).one()
             row.report = row.report | parts
 
     def write(self, name: str, **columns: Any) -> None:
@@ -124,14 +125,11 @@ class Api(Caller):
     def everything(self) -> dict[str, list[tuple[Any, ...]]]:
         """All rows of all tables, but what is noted of refused requests."""
         with self.app.app_context():
-            tables = sorted(db.metadata.tables)
             return {
-                table: [
-                    tuple(row)
-                    for row in db.session.execute(text(f"SELECT * FROM {table}"))
-                    if "denied" not in row
+                table.name: [
+                    tuple(row) for row in db.session.execute(_ALL.select_from(table)) if "denied" not in row
                 ]
-                for table in tables
+                for table in db.metadata.sorted_tables
             }
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""A control plane on the noop cloud, with its state database in a folder of the test."""
+"""A control plane on the noop cloud, with a state database of its own."""
 
 import dataclasses
 import threading
@@ -15,6 +15,7 @@ from celery.worker import state
 from flask import Flask
 from kombu.asynchronous import set_event_loop
 from sqlalchemy import select, update
+from stores import Store, let_go
 
 from control_plane import work
 from control_plane.app import create_app
@@ -26,7 +27,7 @@ from control_plane.clouds.noop.drivers import Compute
 from control_plane.database import db, transaction
 from control_plane.datastores import service as datastores
 from control_plane.instances.models import Instance
-from control_plane.settings import Settings, Work
+from control_plane.settings import Work
 from control_plane.work.broker import add_task, open_celery
 from control_plane.work.looking import look_at
 from control_plane.work.runner import Runner
@@ -90,9 +91,7 @@ class ControlPlane:
         self.app.extensions["coffret_changes"].close()
         self._worker.close()
         self.runner.stop()
-        with self.app.app_context():
-            db.session.remove()
-            db.engine.dispose()
+        let_go(self.app)
 
     @property
     def compute(self) -> GuestCompute:
@@ -159,29 +158,30 @@ def worker(app: Flask) -> Iterator[None]:
 
 
 def _control_plane(
-    folder: Path, make_cloud: Callable[[Books], Cloud], over: dict[str, Any]
+    store: Store, folder: Path, make_cloud: Callable[[Books], Cloud], over: dict[str, Any]
 ) -> Iterator[ControlPlane]:
     books = Books()
-    settings = Settings(data_dir=folder, cloud="noop", bind="127.0.0.1:1", **over)
-    app = create_app(settings, make_cloud(books))
+    app = create_app(store.settings(folder, bind="127.0.0.1:1", **over), make_cloud(books))
+    store.lay(app)
     with app.app_context():
-        db.create_all()
         datastores.import_catalogue(CATALOGUE)  # type: ignore[arg-type]
     control_plane = ControlPlane(app, books)
     yield control_plane
     control_plane.stop()
+    store.clear(app)
 
 
 @pytest.fixture
-def control_plane(tmp_path: Path, over: dict[str, Any]) -> Iterator[ControlPlane]:
+def control_plane(store: Store, tmp_path: Path, over: dict[str, Any]) -> Iterator[ControlPlane]:
     """On the noop cloud, whose instances need no agents. It is not started."""
-    yield from _control_plane(tmp_path, cloud, over)
+    yield from _control_plane(store, tmp_path, cloud, over)
 
 
 @pytest.fixture
-def with_guests(tmp_path: Path, over: dict[str, Any]) -> Iterator[ControlPlane]:
+def with_guests(store: Store, tmp_path: Path, over: dict[str, Any]) -> Iterator[ControlPlane]:
     """On a cloud whose guests are played by the test."""
     yield from _control_plane(
+        store,
         tmp_path,
         lambda books: dataclasses.replace(cloud(books), agentless=False, compute=GuestCompute(books)),
         over,

@@ -1,55 +1,45 @@
 """The state database of the tests' application: laid anew for each test, from copies."""
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from contract import PASSWORD, Api
 from control_plane_fixtures import ControlPlane
 from flask import Flask
+from stores import Store
 
 from control_plane.clouds.noop import Books
-from control_plane.database import db
 from control_plane.datastores.service import import_shipped
 
 
 class States:
     """Copies of the state database, to start tests from."""
 
-    def __init__(self, app: Flask, books: Books) -> None:
+    def __init__(self, store: Store, app: Flask, books: Books) -> None:
         self.app = app
         self.books = books
-        self.folder: Path = app.extensions["coffret_settings"].data_dir
+        self.store = store
+        store.lay(app)
         with app.app_context():
-            db.create_all()
             import_shipped(images=False)
         self.api = Api(ControlPlane(app, books))
-        self.keep("shipped")
-        with self.laid("shipped"):
-            fill(self.api)
-            self.keep("filled")
-
-    def keep(self, name: str) -> None:
-        self._let_go()
-        (self.folder / "coffret.db").rename(self.folder / name)
+        store.keep(app, "shipped")
+        fill(self.api)
+        store.keep(app, "filled")
+        self._end()
 
     @contextmanager
     def laid(self, name: str) -> Iterator[Api]:
         """The API over a copy of the state so called, as a member of `project` calls it."""
-        shutil.copy(self.folder / name, self.folder / "coffret.db")
+        self.store.lay(self.app, name)
         yield self.api
-        self._let_go()
-        for file in self.folder.glob("coffret.db*"):
-            file.unlink()
+        self._end()
+
+    def _end(self) -> None:
+        self.store.clear(self.app)
         books = self.books
         for kept in (books.volumes, books.ports, books.servers, books.calls, books.failures):
             kept.clear()
-
-    def _let_go(self) -> None:
-        with self.app.app_context():
-            db.session.remove()
-            db.engine.dispose()
 
 
 def fill(api: Api) -> None:

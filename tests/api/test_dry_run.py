@@ -127,7 +127,7 @@ def prepared(states: States) -> States:
         api.admin.made("/datastores/empty", {"manager": "valkey"})
         api.admin.made("/datastores/postgresql/versions/17", {})
         api.work()
-        states.keep("prepared")
+        states.store.keep(states.app, "prepared")
     return states
 
 

@@ -56,6 +56,7 @@ def rotated(control_plane: ControlPlane) -> int:
         return rotate()
 
 
+@pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 def test_no_verifier_and_no_kept_answer_is_in_the_files(control_plane: ControlPlane, folder: Path) -> None:
     put(control_plane, "app")
     restart = {"type": "restart"}
@@ -212,6 +213,7 @@ def test_a_rotation_broken_off_is_gone_on_with(
         assert used() == {app_keys().newest}
 
 
+@pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("replaced", [None, "another"])
 def test_a_missing_or_another_key_is_said_at_the_start_and_changes_nothing(
     control_plane: ControlPlane, folder: Path, replaced: str | None

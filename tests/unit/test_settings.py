@@ -49,7 +49,33 @@ def test_values_have_their_types() -> None:
     assert settings.sweep_seconds == 0.5
     assert settings.local_flavors is None
     assert settings.log_level is LogLevel.DEBUG
-    assert settings.sqlalchemy_url == "sqlite:////srv/other.db"
+    assert str(settings.sqlalchemy_url) == "sqlite:////srv/other.db"
+
+
+@pytest.mark.parametrize(
+    ("written", "understood"),
+    [
+        ("postgresql://c:p%40ss@db/coffret?sslmode=require", "postgresql+psycopg"),
+        ("postgres://c:p%40ss@db/coffret", "postgresql+psycopg"),
+        ("postgresql+psycopg2://c:p%40ss@db/coffret", "postgresql+psycopg"),
+        ("mysql://c:p%40ss@db/coffret", "mariadb+pymysql"),
+        ("mariadb://c:p%40ss@db/coffret", "mariadb+pymysql"),
+    ],
+)
+def test_a_database_is_named_as_its_own_tools_name_it(written: str, understood: str) -> None:
+    settings = Settings(database_url=written)
+    url = settings.sqlalchemy_url
+    assert (url.drivername, url.password, url.database) == (understood, "p@ss", "coffret")
+    assert "p%40ss" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    "url", ["oracle://c:hidden@db/coffret", "c:hidden@db", "postgresql://c:hidden@db:x/"]
+)
+def test_a_wrong_database_is_refused_without_its_password(url: str) -> None:
+    with pytest.raises(SettingsError, match="COFFRET_DATABASE_URL") as refused:
+        assert Settings(database_url=url).sqlalchemy_url
+    assert "hidden" not in refused.value.detail
 
 
 @pytest.mark.parametrize(

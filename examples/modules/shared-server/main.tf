@@ -12,8 +12,9 @@ resource "coffret_instance" "this" {
 resource "coffret_database" "application" {
   for_each = var.applications
 
-  instance = coffret_instance.this.name
-  name     = each.key
+  instance        = coffret_instance.this.name
+  name            = each.key
+  deletion_policy = "drop" # applications go one by one, while the server is protected
 }
 
 resource "coffret_user" "owner" {
