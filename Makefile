@@ -69,6 +69,15 @@ test: check generated provider ## Run everything that this machine can run, and 
 test-slow: setup-dev ## Run the tests that it leaves out since they take long and rarely break
 	@python -m pytest -m "slow and not openstack"
 
+.PHONY: test-clis
+test-clis: setup-dev ## Run the provider's tests in every CLI: this machine's, the wheel's, OpenTofu
+	@command -v tofu >/dev/null || { \
+	    echo "tofu: building OpenTofu (some ten minutes the first time)"; \
+	    go -C terraform-provider/tools/tofu build -trimpath -ldflags "-s -w -X github.com/opentofu/opentofu/version.dev=no" \
+	        -o $(CURDIR)/.venv/bin/tofu github.com/opentofu/opentofu/cmd/tofu || \
+	    echo "tofu: go build did not work; it said why above" >&2; }
+	@python -m pytest -s -m slow tests/terraform/test_clis.py
+
 .PHONY: check
 check: setup-dev ## Lint, format and types, as CI does
 	ruff check .
