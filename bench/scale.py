@@ -1,4 +1,4 @@
-"""`make bench-scale`: figures of many processes and many instances, a line each, as in `make bench`.
+"""`make bench-scale`: figures of many processes and instances, one line each, as `make bench` has them.
 
 Exit code 1 when a target is missed. Names on the command line choose what is measured.
 """
