@@ -6,11 +6,12 @@ Exit code 1 when a target is missed. Names on the command line choose what is me
 import sys
 from collections.abc import Callable, Sequence
 
-from bench import agents
+from bench import agents, reconcile_throughput
 from bench.figure import Figure, show
 
 MEASURED: dict[str, Callable[[], Sequence[Figure]]] = {
     "agents": agents.measure,
+    "reconcile": reconcile_throughput.measure,
 }
 
 
