@@ -26,6 +26,7 @@ from control_plane.clouds.local.places import make_folder
 from control_plane.clouds.registry import open_cloud
 from control_plane.database import db
 from control_plane.datastores import service as datastores
+from control_plane.patience import PatientWorker
 from control_plane.provider.releases import Releases
 from control_plane.secrets import rotation
 from control_plane.settings import Settings, SettingsError, Work
@@ -141,7 +142,7 @@ def _common_options(settings: Settings) -> dict[str, Any]:
         "keyfile": str(settings.tls_key) if settings.tls_key else None,
         "workers": settings.workers,
         "threads": settings.threads,
-        "worker_class": "gthread",
+        "worker_class": PatientWorker,
         "worker_connections": 1000 + settings.threads,
         "keepalive": 75,
         "graceful_timeout": GRACE_SECONDS,

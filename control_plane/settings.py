@@ -168,6 +168,9 @@ class Settings:
     local_flavors: Path | None = _setting(
         None, "JSON file with the local cloud's flavors. Unset: a built-in list."
     )
+    request_seconds: float = _setting(
+        10.0, "Seconds in which a request must have come whole; then its connection is closed.", least=1
+    )
     max_body_bytes: int = _setting(1 << 20, "Largest request body, in bytes.", least=1024)
     rate_reads: str = _setting(
         "30000/minute",
