@@ -101,14 +101,20 @@ class Settings:
     )
     metrics_bind: str = _setting(
         "",
-        "Address and port at which `coffret worker` shows its metrics. Empty: nowhere. `coffret serve` has"
-        " `/metrics` at `bind`.",
+        "Address and port at which `coffret worker` shows `/metrics`, `/healthz` and `/readyz`. Empty:"
+        " nowhere. `coffret serve` has them at `bind`.",
     )
     runner_threads: int = _setting(4, "How many instances are reconciled at once in a process.", least=1)
     sweep_seconds: float = _setting(
         5.0,
         "Seconds between two sweeps for instances that are due, however many processes there are.",
         least=0.1,
+    )
+    drain_seconds: float = _setting(
+        0.0,
+        "Seconds for which `coffret serve` goes on once it was told to end, with `/readyz` at 503, so that"
+        " a proxy sends it nothing more.",
+        least=0,
     )
     tls_certificate: Path | None = _setting(
         None, "PEM file with the certificate to serve with, its chain included. Unset: plain HTTP."
