@@ -125,6 +125,10 @@ constraints: ## Pin anew: the newest of everything, into constraints.txt
 bench: setup-dev provider ## Measure; one line a figure
 	@python -m bench
 
+.PHONY: bench-scale
+bench-scale: setup-dev ## Measure many instances and agents on PostgreSQL; 10 minutes
+	@python -m bench.scale
+
 .PHONY: bench-openstack
 bench-openstack: setup-dev ## Likewise on the test bed: 15 minutes (make testbed)
 	@$(ON_CLOUD) python -m bench.openstack

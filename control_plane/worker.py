@@ -53,7 +53,7 @@ def work(settings: Settings, concurrency: int | None) -> None:
         without_mingle=True,
         without_heartbeat=True,
     )
-    end_in_time = partial(_end_in_time, app)
+    end_in_time = partial(_end_in_time, app, worker)
     signals.worker_shutting_down.connect(end_in_time)
     runner.start()
     sweep.start()
@@ -68,11 +68,12 @@ def _leave_logging_alone(**_: Any) -> None:
     """Celery sets up no logging where somebody listens to its signal."""
 
 
-def _end_in_time(app: Flask, **_: Any) -> None:
-    """Celery waits for what is under way, for as long as it takes; this does not."""
+def _end_in_time(app: Flask, worker: Any, **_: Any) -> None:
+    """Celery sees it at its next message, and waits for what is under way for ever; not so here."""
     health: Health = app.extensions["coffret_health"]
     health.ending.set()
     for seconds, end in (
+        (0, partial(worker.hub.call_soon, int)),  # any call from another thread wakes it
         (GRACE_SECONDS, partial(_hand_back, app)),
         (GRACE_SECONDS + LAST_SECONDS, partial(os._exit, 1)),
     ):

@@ -25,7 +25,8 @@ class RabbitMQ:
         self._port, distribution, epmd = free_ports(3)
         self._epmd: subprocess.Popen[bytes] | None = None
         self._broker: subprocess.Popen[bytes] | None = None
-        self.url = f"amqp://guest:guest@127.0.0.1:{self._port}//"
+        self.address = f"127.0.0.1:{self._port}"
+        self.url = f"amqp://guest:guest@{self.address}//"
         self._environment = {
             "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
             "LANG": "C.UTF-8",
@@ -61,7 +62,7 @@ class RabbitMQ:
             time.sleep(0.1)
 
     def answers(self) -> bool:
-        connection = amqp.Connection(f"127.0.0.1:{self._port}", connect_timeout=5)
+        connection = amqp.Connection(self.address, connect_timeout=5)
         try:
             connection.connect()
         except (OSError, amqp.AMQPError):
@@ -88,7 +89,7 @@ class RabbitMQ:
 
     def messages(self, queue: str) -> int:
         """How many messages the queue holds that no worker has."""
-        with amqp.Connection(f"127.0.0.1:{self._port}") as connection:
+        with amqp.Connection(self.address) as connection:
             try:
                 return int(connection.channel().queue_declare(queue, passive=True).message_count)
             except amqp.NotFound:  # nobody has used it yet
@@ -96,7 +97,7 @@ class RabbitMQ:
 
     def purge(self, queue: str) -> None:
         """Lose all that is in the queue."""
-        with amqp.Connection(f"127.0.0.1:{self._port}") as connection:
+        with amqp.Connection(self.address) as connection:
             connection.channel().queue_purge(queue)
 
     def log(self) -> str:

@@ -102,7 +102,7 @@ def test_workers_do_what_the_server_is_asked_for(deployment: Deployment) -> None
     for name in names:
         serving.call("DELETE", f"/instances/{name}")
     eventually(lambda: len(deployment.books.servers) == 1, SECONDS)
-    assert len(deployment.books.volumes) == 1
+    eventually(lambda: len(deployment.books.volumes) == 1, SECONDS)
     for worker in workers:
         began = time.monotonic()
         worker.send_signal(signal.SIGTERM)

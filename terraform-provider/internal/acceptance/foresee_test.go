@@ -184,6 +184,33 @@ func TestAPlanTellsWhatRestarts(t *testing.T) {
 	)
 }
 
+func TestAPlanNamesEveryInstanceOfAGroupThatRestarts(t *testing.T) {
+	n, g := name("instance"), name("group")
+	o := observed(t)
+	of := func(connections, more string) string {
+		config := group(g, connections, more)
+		for label, policy := range map[string]string{"first": "automatic", "second": "automatic", "left": "manual"} {
+			config += strings.NewReplacer(`"test"`, `"`+label+`"`, `"automatic"`, `"`+policy+`"`).Replace(
+				instance(n+"-"+label, attached))
+		}
+		return config
+	}
+	const restarts = `The engine restarts.*Instances: `
+	o.test(t,
+		o.plans(of("50", ""), []string{putGroup, putInstance, putInstance, putInstance}),
+		// One question for the group, none for its instances; the manual one keeps the value for later.
+		o.plans(of("51", ""), []string{putGroup},
+			`^WARNING .*`+restarts+n+`-first, `+n+`-second Estimated interruption: 5 s`),
+		resource.TestStep{
+			PreConfig: o.forget, Config: of("52", `on_restart = "forbid"`),
+			ExpectError: regexp.MustCompile(`The engine restarts, which on_restart\s+forbids`),
+		},
+		resource.TestStep{ // nothing was changed by that
+			PreConfig: o.forget, Config: of("51", ""), PlanOnly: true,
+		},
+	)
+}
+
 func TestAPlanHasRefusalsAtTheirAttributes(t *testing.T) {
 	n, taken := name("instance"), name("instance")
 	existing(t, "/v1/instances/"+taken, anInstance())
