@@ -124,7 +124,8 @@ def _hear(head: Head) -> _Heard:
         report: Report = load(ReportSchema(), body)  # type: ignore[assignment]
         with gate.passage():
             revision = service.take(head.instance_id, report)
-            head = service.head(head.instance_id)
+            if revision != head.revision:
+                head = service.head(head.instance_id)
         if revision is not None:
             last_words.keep(head.instance_id, revision, words)
     offered = None
