@@ -12,7 +12,7 @@ from flask import Flask, Response, current_app, g, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 import control_plane
-from control_plane import metrics, stores
+from control_plane import logs, metrics, stores
 from control_plane.agents.gate import PASSING, Gate
 from control_plane.agents.hearing import Attendance, LastWords
 from control_plane.agents.spacing import Spacing
@@ -113,6 +113,7 @@ def create_app(settings: Settings, cloud: Cloud, role: ServerRole = ServerRole.A
     app.extensions["coffret_health"] = _health(app, cloud, settings, role)
     problems.register(app)
     app.before_request(_number)
+    logs.register(app, settings)
     app.after_request(_sign)
     app.register_blueprint(health.blueprint)
     metrics.register(app)

@@ -3,11 +3,9 @@
 import ctypes
 import fcntl
 import logging
-import logging.config
 import math
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +19,7 @@ import flask_migrate
 from flask import Flask
 from gunicorn.app.base import BaseApplication
 
-from control_plane import gateway, metrics, secrets, stores
+from control_plane import gateway, logs, metrics, secrets, stores
 from control_plane.agents.hearing import Attendance
 from control_plane.app import ServerRole, create_app
 from control_plane.clouds import Cloud
@@ -59,7 +57,7 @@ def serve(settings: Settings, role: ServerRole = ServerRole.ALL) -> None:
     """
     if role == ServerRole.AGENTS:
         gateway.begin()
-    log_to_stderr(settings.log_level)
+    logs.log_to_stderr(settings.log_level, settings.log_format)
     _check_files(settings)
     cloud = open_cloud(settings)
     make_folder(settings.data_dir, 0o700)
@@ -102,40 +100,6 @@ def prepare(app: Flask, settings: Settings, role: ServerRole = ServerRole.ALL) -
         db.engine.dispose()  # connections do not survive a fork
 
 
-def log_to_stderr(level: str) -> None:
-    """One plain line a message."""
-    logging.config.dictConfig(_logging(level))
-
-
-def _logging(level: str) -> dict[str, Any]:
-    return {
-        "version": 1,
-        "disable_existing_loggers": False,
-        "formatters": {
-            "plain": {
-                "format": "%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s: %(message)s",
-                "datefmt": "%Y-%m-%dT%H:%M:%S",
-                "()": "control_plane.server.UtcFormatter",
-            }
-        },
-        "handlers": {
-            "stderr": {"class": "logging.StreamHandler", "formatter": "plain", "stream": sys.stderr}
-        },
-        "root": {"level": level, "handlers": ["stderr"]},
-        "loggers": {
-            "alembic": {"level": "WARNING"},
-            "gunicorn.error": {"level": "WARNING", "handlers": [], "propagate": True},
-            "gunicorn.access": {"level": "WARNING", "handlers": [], "propagate": True},
-            "celery.worker.strategy": {"level": "WARNING"},  # a line for each message
-            "celery.app.trace": {"level": "WARNING"},
-        },
-    }
-
-
-class UtcFormatter(logging.Formatter):
-    converter = staticmethod(time.gmtime)
-
-
 def gunicorn_options(settings: Settings, role: ServerRole = ServerRole.ALL) -> dict[str, Any]:
     """All of gunicorn's settings but the hooks that concern the application."""
     own = gateway.gunicorn_options(settings) if role == ServerRole.AGENTS else {}
@@ -154,7 +118,7 @@ def _common_options(settings: Settings) -> dict[str, Any]:
         "keepalive": 75,
         "graceful_timeout": GRACE_SECONDS,
         "control_socket_disable": True,
-        "logconfig_dict": _logging(settings.log_level),
+        "logconfig_dict": logs.configuration(settings.log_level, settings.log_format),
         "proc_name": "coffret",
         "post_fork": _die_with_parent,
     }

@@ -25,6 +25,16 @@ class LogLevel(enum.StrEnum):
     ERROR = "ERROR"
 
 
+class LogFormat(enum.StrEnum):
+    PLAIN = "plain"
+    JSON = "json"
+
+
+class Switch(enum.StrEnum):
+    ON = "on"
+    OFF = "off"
+
+
 class Auth(enum.StrEnum):
     TOKENS = "tokens"
     KEYSTONE = "keystone"
@@ -203,6 +213,13 @@ class Settings:
     quota_volume_size: int = _setting(10_000, "GiB of volumes a project may have, likewise.", least=0)
     quota_ram: int = _setting(1_048_576, "MiB of memory a project's instances may have, likewise.", least=0)
     log_level: LogLevel = _setting(LogLevel.INFO, "Level of the log on standard error.")
+    log_format: LogFormat = _setting(
+        LogFormat.PLAIN,
+        "Lines of the log: `plain` for people, or `json`, one object each ([more](logs.md)).",
+    )
+    log_requests: Switch = _setting(
+        Switch.ON, "Whether each request is a line in the log, at INFO: `on` or `off`."
+    )
 
     @property
     def sqlalchemy_url(self) -> URL:

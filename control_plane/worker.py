@@ -11,12 +11,12 @@ from typing import Any
 from celery import signals
 from flask import Flask
 
-from control_plane import metrics
+from control_plane import logs, metrics
 from control_plane.app import create_app
 from control_plane.clouds.local.places import make_folder
 from control_plane.clouds.registry import open_cloud
 from control_plane.http.health import Health
-from control_plane.server import GRACE_SECONDS, LAST_SECONDS, log_to_stderr, prepare
+from control_plane.server import GRACE_SECONDS, LAST_SECONDS, prepare
 from control_plane.settings import Settings
 from control_plane.work import lease
 from control_plane.work.broker import add_task, open_celery
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 def work(settings: Settings, concurrency: int | None) -> None:
     """Work until SIGTERM or SIGINT, on `concurrency` instances at once. Raises SettingsError."""
-    log_to_stderr(settings.log_level)
+    logs.log_to_stderr(settings.log_level, settings.log_format)
     threads = concurrency or settings.runner_threads
     settings = dataclasses.replace(settings, runner_threads=threads)
     cloud = open_cloud(settings)
