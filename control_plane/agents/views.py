@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from flask import Blueprint, Response, current_app, jsonify, request
+from flask import Blueprint, Response, current_app, g, jsonify, request
 
 from control_plane.agents import credentials, heads, service
 from control_plane.agents.credentials import Gone
@@ -78,6 +78,7 @@ def sync() -> Response:
     with changes.place("agents", claim.instance_id) as place:  # before anything is read
         with gate.entry():
             head = credentials.authenticate(claim)
+        g.instance_id = claim.instance_id
         heard = _hear(head)
 
         def look() -> Directive | None:
