@@ -73,6 +73,15 @@ test-slow: setup-dev ## Run the tests that it leaves out since they take long an
 test-chaos: setup-dev ## Break a deployment of many processes in every way: 15 minutes
 	@python -m pytest -m "chaos or not chaos" tests/chaos
 
+.PHONY: test-clis
+test-clis: setup-dev ## Run the provider's tests in every CLI: this machine's, the wheel's, OpenTofu
+	@command -v tofu >/dev/null || { \
+	    echo "tofu: building OpenTofu (some ten minutes the first time)"; \
+	    go -C terraform-provider/tools/tofu build -trimpath -ldflags "-s -w -X github.com/opentofu/opentofu/version.dev=no" \
+	        -o $(CURDIR)/.venv/bin/tofu github.com/opentofu/opentofu/cmd/tofu || \
+	    echo "tofu: go build did not work; it said why above" >&2; }
+	@python -m pytest -s -m slow tests/terraform/test_clis.py
+
 .PHONY: check
 check: setup-dev ## Lint, format and types, as CI does
 	ruff check .
@@ -119,6 +128,10 @@ constraints: ## Pin anew: the newest of everything, into constraints.txt
 .PHONY: bench
 bench: setup-dev provider ## Measure; one line a figure
 	@python -m bench
+
+.PHONY: bench-scale
+bench-scale: setup-dev ## Measure many instances and agents on PostgreSQL; 10 minutes
+	@python -m bench.scale
 
 .PHONY: bench-openstack
 bench-openstack: setup-dev ## Likewise on the test bed: 15 minutes (make testbed)

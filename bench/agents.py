@@ -212,12 +212,13 @@ def _copy(first: str) -> list[Member]:
         ]
         etag = f"{instance_id}-{row['desired_revision']}"
         secret = _SECRET.format(number)
-        wanted = {"etag": etag, "databases": own}
-        members.append((instance_id, secret, _report(wanted)))
+        report = _report({"etag": etag, "databases": own})
+        members.append((instance_id, secret, report))
         rows[Agent.__table__].append({"instance_id": instance_id, "secret_hash": digest(secret)})
         if number:
-            report = row["report"] | {"etag": etag, "converged_etag": etag}
-            rows[instances].append(row | {"id": instance_id, "name": f"agent-{number}", "report": report})
+            kept = service.kept(report, {})  # type: ignore[arg-type]
+            own_columns = {"id": instance_id, "name": f"agent-{number}", "report": kept}
+            rows[instances].append(row | own_columns)
             rows[databases] += own
     for table, made in rows.items():
         for begin in range(0, len(made), _AT_ONCE):

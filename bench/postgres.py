@@ -3,6 +3,7 @@
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -46,7 +47,7 @@ def running() -> Iterator[str]:
         _await(url, server, folder / "log")
         yield url.replace("postgresql://", "postgresql+psycopg://")
     finally:
-        server.terminate()
+        server.send_signal(signal.SIGINT)  # SIGTERM would wait for whoever is connected
         server.wait(_PATIENCE)
         shutil.rmtree(folder)
 

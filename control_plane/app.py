@@ -12,7 +12,7 @@ from flask import Flask, Response, current_app, g, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 import control_plane
-from control_plane import metrics, stores
+from control_plane import logs, metrics, stores
 from control_plane.agents.gate import PASSING, Gate
 from control_plane.agents.hearing import Attendance, LastWords
 from control_plane.agents.spacing import Spacing
@@ -28,8 +28,7 @@ from control_plane.datastores.views import blueprint as datastores
 from control_plane.events import audit
 from control_plane.events.views import blueprint as events
 from control_plane.flavors.views import blueprint as flavors
-from control_plane.http import problems
-from control_plane.http.health import blueprint as health
+from control_plane.http import health, problems
 from control_plane.http.json import StrictJSON
 from control_plane.http.openapi import CoffretApi
 from control_plane.http.rate_limits import RateLimits
@@ -111,10 +110,12 @@ def create_app(settings: Settings, cloud: Cloud, role: ServerRole = ServerRole.A
     app.extensions["coffret_last_words"] = LastWords()
     app.extensions["coffret_attendance"] = Attendance(app)
     app.extensions["coffret_runner"] = _runner(app, cloud, settings)
+    app.extensions["coffret_health"] = _health(app, cloud, settings, role)
     problems.register(app)
     app.before_request(_number)
+    logs.register(app, settings)
     app.after_request(_sign)
-    app.register_blueprint(health)
+    app.register_blueprint(health.blueprint)
     metrics.register(app)
     if role != ServerRole.API:
         app.register_blueprint(agents)
@@ -138,13 +139,24 @@ def _runner(app: Flask, cloud: Cloud, settings: Settings) -> Runner:
     return Runner(broker.hand_over, threads=1, close=broker.close)
 
 
+def _health(app: Flask, cloud: Cloud, settings: Settings, role: ServerRole) -> health.Health:
+    probes = [health.database(app)]
+    if settings.work is Work.CELERY:
+        from control_plane.work.broker import check
+
+        probes.append(health.broker(partial(check, settings)))
+    if role != ServerRole.AGENTS:  # which never asks it
+        probes.append(health.cloud(cloud))
+    return health.Health(*probes)
+
+
 def _connections(settings: Settings, role: ServerRole) -> int:
     """To the state database, kept open in a process."""
     if settings.database_connections is not None:
         return settings.database_connections
     if role == ServerRole.AGENTS:
-        return PASSING + 2  # lookout and attendance
-    return settings.threads + settings.runner_threads + 1
+        return PASSING + 3  # lookout, attendance and the probe of /readyz
+    return settings.threads + settings.runner_threads + 2  # the sweep and the probe
 
 
 def _number() -> None:

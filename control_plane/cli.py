@@ -25,9 +25,10 @@ from control_plane.database import now, transaction
 from control_plane.datastores import service as datastores
 from control_plane.errors import CoffretError
 from control_plane.events import service as events
+from control_plane.logs import log_to_stderr
 from control_plane.secrets import rotation
 from control_plane.secrets.commands import secrets_group
-from control_plane.server import log_to_stderr, serve
+from control_plane.server import serve
 from control_plane.settings import Settings
 from control_plane.work import survey
 

@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,7 +16,6 @@ from prometheus_client import (
     Histogram,
     disable_created_metrics,
     generate_latest,
-    start_http_server,
     values,
 )
 from prometheus_client.core import GaugeMetricFamily
@@ -23,9 +23,11 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from sqlalchemy import case, func, not_, select
 from sqlalchemy.exc import SQLAlchemyError
+from werkzeug.serving import WSGIRequestHandler, make_server
 
 from control_plane.agents.models import Agent
 from control_plane.database import now, read
+from control_plane.http import health
 from control_plane.instances.models import Instance
 from control_plane.settings import SettingsError
 from control_plane.work.clock import epoch
@@ -124,7 +126,7 @@ def show() -> Response:
     else:
         shown.register(metrics.registry)
     shown.register(StateCollector())
-    return Response(generate_latest(shown), content_type=CONTENT_TYPE_LATEST)
+    return _shown(shown)
 
 
 def register(app: Flask) -> None:
@@ -147,10 +149,29 @@ def shared() -> Iterator[None]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def serve(metrics: Metrics, bind: str) -> None:
-    """Show what this process counts at `bind`. Raises SettingsError if it is no address to listen on."""
+def serve(app: Flask, bind: str) -> None:
+    """Show at `bind` what this process counts and how it is, in a thread that ends with the process.
+
+    Raises SettingsError if it is no address to listen on.
+    """
     host, _, port = bind.rpartition(":")
+    metrics: Metrics = app.extensions["coffret_metrics"]
+    shown = Flask(f"{__name__}.worker")
+    shown.extensions["coffret_health"] = app.extensions["coffret_health"]
+    shown.register_blueprint(health.blueprint)
+    shown.add_url_rule("/metrics", view_func=lambda: _shown(metrics.registry), endpoint="metrics")
     try:
-        start_http_server(int(port), host.strip("[]"), registry=metrics.registry)
-    except (OSError, ValueError) as error:
+        server = make_server(host.strip("[]"), int(port), shown, threaded=True, request_handler=_Quiet)
+    except (OSError, OverflowError, ValueError) as error:
         raise SettingsError(f"COFFRET_METRICS_BIND={bind!r} is nothing to listen on: {error}.") from error
+    threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
+
+
+class _Quiet(WSGIRequestHandler):
+    """It is asked every few seconds, which is nothing to write down."""
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None: ...
+
+
+def _shown(registry: CollectorRegistry) -> Response:
+    return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)

@@ -3,13 +3,14 @@
 import ctypes
 import fcntl
 import logging
-import logging.config
+import math
 import os
 import signal
-import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -18,7 +19,7 @@ import flask_migrate
 from flask import Flask
 from gunicorn.app.base import BaseApplication
 
-from control_plane import gateway, metrics, secrets, stores
+from control_plane import gateway, logs, metrics, secrets, stores
 from control_plane.agents.hearing import Attendance
 from control_plane.app import ServerRole, create_app
 from control_plane.clouds import Cloud
@@ -26,20 +27,26 @@ from control_plane.clouds.local.places import make_folder
 from control_plane.clouds.registry import open_cloud
 from control_plane.database import db
 from control_plane.datastores import service as datastores
+from control_plane.http.health import Health
+from control_plane.patience import PatientWorker
 from control_plane.provider.releases import Releases
 from control_plane.secrets import rotation
 from control_plane.settings import Settings, SettingsError, Work
-from control_plane.work import turns
+from control_plane.work import lease, turns
 from control_plane.work.changes import Changes
-from control_plane.work.lease import void_all
 from control_plane.work.lookout import Lookout
 from control_plane.work.runner import Runner
 from control_plane.work.sweep import TURN, Sweep
 
 GRACE_SECONDS = 20
+"""For requests and reconciles that are under way when the process is told to end."""
+LAST_SECONDS = 5
+"""After that, for handing back what did not end, in which the database may be slow."""
 _LOCK_SECONDS = 10
 _PR_SET_PDEATHSIG = 1
 """prctl(2): the signal that the kernel sends this process when its parent dies."""
+
+Handler = Callable[[int, FrameType | None], Any]
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +58,7 @@ def serve(settings: Settings, role: ServerRole = ServerRole.ALL) -> None:
     """
     if role == ServerRole.AGENTS:
         gateway.begin()
-    log_to_stderr(settings.log_level)
+    logs.log_to_stderr(settings.log_level, settings.log_format)
     _check_files(settings)
     cloud = open_cloud(settings)
     make_folder(settings.data_dir, 0o700)
@@ -88,44 +95,10 @@ def prepare(app: Flask, settings: Settings, role: ServerRole = ServerRole.ALL) -
         datastores.import_shipped(images=settings.cloud == "openstack")
         inline = settings.work is Work.INLINE
         if inline and role == ServerRole.ALL and db.engine.dialect.name == "sqlite":
-            void_all()  # one such process at a time has this file, so nobody holds a lease
+            lease.void_all()  # one such process at a time has this file, so nobody holds a lease
             turns.forgo(TURN)
         db.session.remove()
         db.engine.dispose()  # connections do not survive a fork
-
-
-def log_to_stderr(level: str) -> None:
-    """One plain line a message."""
-    logging.config.dictConfig(_logging(level))
-
-
-def _logging(level: str) -> dict[str, Any]:
-    return {
-        "version": 1,
-        "disable_existing_loggers": False,
-        "formatters": {
-            "plain": {
-                "format": "%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s: %(message)s",
-                "datefmt": "%Y-%m-%dT%H:%M:%S",
-                "()": "control_plane.server.UtcFormatter",
-            }
-        },
-        "handlers": {
-            "stderr": {"class": "logging.StreamHandler", "formatter": "plain", "stream": sys.stderr}
-        },
-        "root": {"level": level, "handlers": ["stderr"]},
-        "loggers": {
-            "alembic": {"level": "WARNING"},
-            "gunicorn.error": {"level": "WARNING", "handlers": [], "propagate": True},
-            "gunicorn.access": {"level": "WARNING", "handlers": [], "propagate": True},
-            "celery.worker.strategy": {"level": "WARNING"},  # a line for each message
-            "celery.app.trace": {"level": "WARNING"},
-        },
-    }
-
-
-class UtcFormatter(logging.Formatter):
-    converter = staticmethod(time.gmtime)
 
 
 def gunicorn_options(settings: Settings, role: ServerRole = ServerRole.ALL) -> dict[str, Any]:
@@ -141,12 +114,12 @@ def _common_options(settings: Settings) -> dict[str, Any]:
         "keyfile": str(settings.tls_key) if settings.tls_key else None,
         "workers": settings.workers,
         "threads": settings.threads,
-        "worker_class": "gthread",
+        "worker_class": PatientWorker,
         "worker_connections": 1000 + settings.threads,
         "keepalive": 75,
         "graceful_timeout": GRACE_SECONDS,
         "control_socket_disable": True,
-        "logconfig_dict": _logging(settings.log_level),
+        "logconfig_dict": logs.configuration(settings.log_level, settings.log_format),
         "proc_name": "coffret",
         "post_fork": _die_with_parent,
     }
@@ -159,6 +132,9 @@ class _Server(BaseApplication):
         self._role = role
         self._beside: list[Lookout | Attendance | Runner | Sweep] = []
         """What runs beside the web in a worker, in the order in which it starts."""
+        self._ending: threading.Thread | None = None
+        self._done = True
+        """Whether nothing is under way any more that an instance's lease is held for."""
         super().__init__()
 
     def load_config(self) -> None:
@@ -166,6 +142,10 @@ class _Server(BaseApplication):
             "post_worker_init": self._begin,
             "worker_exit": self._end,
         }
+        self._grace = options["graceful_timeout"]
+        options["graceful_timeout"] += (
+            math.ceil(self._settings.drain_seconds) + LAST_SECONDS
+        )  # the master's
         for name, value in options.items():
             self.cfg.set(name, value)
 
@@ -174,8 +154,9 @@ class _Server(BaseApplication):
 
     def _begin(self, worker: Any) -> None:
         app: Flask = worker.wsgi
+        worker.cfg.set("graceful_timeout", self._grace)
         changes: Changes = app.extensions["coffret_changes"]
-        _let_go_at_end(changes)
+        _let_go_at_end(changes, app.extensions["coffret_health"], self._settings.drain_seconds)
         self._beside = [Lookout(app, changes), app.extensions["coffret_attendance"]]
         runner: Runner = app.extensions["coffret_runner"]
         if self._settings.work is Work.CELERY:
@@ -183,13 +164,32 @@ class _Server(BaseApplication):
         elif self._role == ServerRole.ALL:
             sweep = Sweep(app, self._cloud, runner, self._settings.sweep_seconds)
             self._beside += [runner, sweep]
+            ending = partial(self._finish_work, app.extensions["coffret_health"], runner, sweep)
+            self._ending = threading.Thread(target=ending, name="ending", daemon=True)
+            self._ending.start()
         for one in self._beside:
             one.start()
 
     def _end(self, _: Any, worker: Any) -> None:
-        if worker.wsgi is not None:  # it came up
-            for one in reversed(self._beside):
+        if worker.wsgi is None:  # it did not come up
+            return
+        if self._ending is not None:
+            worker.wsgi.extensions["coffret_health"].ending.set()
+            self._ending.join()
+        for one in reversed(self._beside):
+            if self._done or not isinstance(one, Runner):
                 one.stop()
+        if not self._done:
+            with worker.wsgi.app_context():
+                count = lease.hand_back()
+            log.warning("the time to end is over; handed back %d instances", count)
+            os._exit(0)  # before it does more
+
+    def _finish_work(self, health: Health, runner: Runner, sweep: Sweep) -> None:
+        """While requests are still answered, take up nothing new, and wait for what is under way."""
+        health.ending.wait()
+        sweep.stop()
+        self._done = runner.stop(GRACE_SECONDS)
 
 
 def _die_with_parent(_arbiter: Any, _worker: Any) -> None:
@@ -200,22 +200,30 @@ def _die_with_parent(_arbiter: Any, _worker: Any) -> None:
         os._exit(1)
 
 
-def _let_go_at_end(changes: Changes) -> None:
-    """Answer parked requests at once when the worker is told to end."""
+def _let_go_at_end(changes: Changes, health: Health, drain_seconds: float) -> None:
+    """When the worker is told to end, answer parked requests at once, and say on /readyz that it ends.
+
+    At SIGTERM it goes on for so many seconds, until nothing more is sent to it. Handlers take no lock that
+    the main thread, which they interrupt, may hold.
+    """
+
+    def begin(then: Handler) -> Handler:
+        def handle(number: int, frame: FrameType | None) -> None:
+            health.ending.set()
+            changes.close()
+            then(number, frame)
+
+        return handle
+
+    end = signal.getsignal(signal.SIGTERM)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         before = signal.getsignal(number)
         if callable(before):
-            signal.signal(number, _after_closing(changes, before))
-
-
-def _after_closing(
-    changes: Changes, handler: Callable[[int, FrameType | None], Any]
-) -> Callable[[int, FrameType | None], Any]:
-    def handle(number: int, frame: FrameType | None) -> None:
-        changes.close()
-        handler(number, frame)
-
-    return handle
+            signal.signal(number, begin(before))
+    if drain_seconds and callable(end):
+        signal.signal(signal.SIGALRM, end)
+        drain = partial(signal.setitimer, signal.ITIMER_REAL, drain_seconds)
+        signal.signal(signal.SIGTERM, begin(lambda *_: drain()))
 
 
 @contextmanager

@@ -25,6 +25,16 @@ class LogLevel(enum.StrEnum):
     ERROR = "ERROR"
 
 
+class LogFormat(enum.StrEnum):
+    PLAIN = "plain"
+    JSON = "json"
+
+
+class Switch(enum.StrEnum):
+    ON = "on"
+    OFF = "off"
+
+
 class Auth(enum.StrEnum):
     TOKENS = "tokens"
     KEYSTONE = "keystone"
@@ -101,14 +111,20 @@ class Settings:
     )
     metrics_bind: str = _setting(
         "",
-        "Address and port at which `coffret worker` shows its metrics. Empty: nowhere. `coffret serve` has"
-        " `/metrics` at `bind`.",
+        "Address and port at which `coffret worker` shows `/metrics`, `/healthz` and `/readyz`. Empty:"
+        " nowhere. `coffret serve` has them at `bind`.",
     )
     runner_threads: int = _setting(4, "How many instances are reconciled at once in a process.", least=1)
     sweep_seconds: float = _setting(
         5.0,
         "Seconds between two sweeps for instances that are due, however many processes there are.",
         least=0.1,
+    )
+    drain_seconds: float = _setting(
+        0.0,
+        "Seconds for which `coffret serve` goes on once it was told to end, with `/readyz` at 503, so that"
+        " a proxy sends it nothing more.",
+        least=0,
     )
     tls_certificate: Path | None = _setting(
         None, "PEM file with the certificate to serve with, its chain included. Unset: plain HTTP."
@@ -168,6 +184,9 @@ class Settings:
     local_flavors: Path | None = _setting(
         None, "JSON file with the local cloud's flavors. Unset: a built-in list."
     )
+    request_seconds: float = _setting(
+        10.0, "Seconds in which a request must have come whole; then its connection is closed.", least=1
+    )
     max_body_bytes: int = _setting(1 << 20, "Largest request body, in bytes.", least=1024)
     rate_reads: str = _setting(
         "30000/minute",
@@ -197,6 +216,13 @@ class Settings:
     quota_volume_size: int = _setting(10_000, "GiB of volumes a project may have, likewise.", least=0)
     quota_ram: int = _setting(1_048_576, "MiB of memory a project's instances may have, likewise.", least=0)
     log_level: LogLevel = _setting(LogLevel.INFO, "Level of the log on standard error.")
+    log_format: LogFormat = _setting(
+        LogFormat.PLAIN,
+        "Lines of the log: `plain` for people, or `json`, one object each ([more](logs.md)).",
+    )
+    log_requests: Switch = _setting(
+        Switch.ON, "Whether each request is a line in the log, at INFO: `on` or `off`."
+    )
 
     @property
     def sqlalchemy_url(self) -> URL:

@@ -4,6 +4,7 @@ requests makes half of the agent's start, so it is loaded by the thread that spe
 while the first engine is being made.
 """
 
+import uuid
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -15,6 +16,7 @@ from guest_agent.protocol import SECRET_HEADER, Directive, Report
 if TYPE_CHECKING:
     import requests
 
+REQUEST_ID_HEADER = "X-Request-Id"
 _CONNECT_TIMEOUT = 5
 _ANSWER_TIMEOUT = 15
 _DEFAULT_PAUSE = 5.0
@@ -46,6 +48,8 @@ class Answer:
     """Seconds to wait before the next sync."""
     secret: str | None = field(default=None, repr=False)
     """Another one for the syncs to come."""
+    request_id: str = ""
+    """Of the request that it answers, as the control plane's log has it."""
 
 
 class Client:
@@ -76,17 +80,20 @@ class Client:
         response = self._post("sync", report, secret, report["wait"] + timeout)
         pause = _seconds(response.headers.get("Retry-After"), _DEFAULT_PAUSE)
         new_secret = response.headers.get(SECRET_HEADER)
+        request_id = response.headers.get(REQUEST_ID_HEADER, "")
         if response.status_code == HTTPStatus.NOT_MODIFIED:
-            return Answer(None, pause, new_secret)
+            return Answer(None, pause, new_secret, request_id)
         directive = self._body(response)
         if not isinstance(directive.get("etag"), str) or "engine" not in directive:
             raise ControlPlaneError("the answer to sync is no directive")
         if directive.get("instance_id") != self._instance_id:
             raise ControlPlaneError("the answer to sync is for another instance")
-        return Answer(directive, pause, new_secret)  # type: ignore[arg-type]
+        return Answer(directive, pause, new_secret, request_id)  # type: ignore[arg-type]
 
     def _post(self, path: str, body: Any, secret: str | None, timeout: float) -> "requests.Response":
         from requests import PreparedRequest, RequestException
+
+        request_id = f"req-{uuid.uuid4()}"
 
         def authorize(request: PreparedRequest) -> PreparedRequest:
             if secret is not None:
@@ -97,6 +104,7 @@ class Client:
             response = self._session.post(
                 f"{self._url}/{path}",
                 json=body,
+                headers={REQUEST_ID_HEADER: request_id},
                 auth=authorize,  # a header alone would lose against ~/.netrc
                 verify=self._verify,  # here, since the session's loses against the environment
                 allow_redirects=False,
@@ -108,7 +116,7 @@ class Client:
             return response
         if response.status_code == HTTPStatus.GONE:
             raise GoneError
-        said = f"{self._url}/{path} answered {response.status_code}{_detail(response)}"
+        said = f"{self._url}/{path} answered {response.status_code} to {request_id}{_detail(response)}"
         if response.status_code == HTTPStatus.UNAUTHORIZED:
             raise UnauthorizedError(said)
         raise ControlPlaneError(said, _seconds(response.headers.get("Retry-After"), 0))

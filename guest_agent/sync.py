@@ -15,8 +15,8 @@ from pathlib import Path
 
 from guest_agent import settings
 from guest_agent.backoff import Backoff
-from guest_agent.client import Client, ControlPlaneError, GoneError, UnauthorizedError
-from guest_agent.protocol import Directive, Report
+from guest_agent.client import Answer, Client, ControlPlaneError, GoneError, UnauthorizedError
+from guest_agent.protocol import Report
 from guest_agent.settings import Settings, SettingsError
 from guest_agent.state import StateFile
 
@@ -151,7 +151,7 @@ class Sync:
                     self._repairs = repairs + self._repairs
                 self._changed.notify_all()
         self._settle_secrets(secret, answer.secret)
-        if answer.directive is not None and self._take(answer.directive, report["sequence"]):
+        if self._take(answer, report["sequence"]):
             return max(answer.pause, _CONVERGE_SECONDS)
         if time.monotonic() - began < 1:
             return max(answer.pause, 1.0)  # not parked: never in a tight circle
@@ -177,18 +177,21 @@ class Sync:
                 return self._state.now.secret is not None
             return refused != self._state.now.secret
 
-    def _take(self, directive: Directive, sequence: int) -> bool:
-        """Keep the directive that answered a sync, if it is new.
+    def _take(self, answer: Answer, sequence: int) -> bool:
+        """Keep the directive that answered a sync, if there is one and it is new.
 
         The answer to an older sync than the one answered last may be older too, and must not undo
         what the newer one asked for; the next sync tells.
         """
+        directive = answer.directive
+        if directive is None:
+            return False
         with self._changed:
             if sequence < self._answered or directive["etag"] == self._etag():
                 return False
             self._answered = sequence
             self._state.update(directive=directive)
-        log.info("new directive, generation %s", directive["generation"])
+        log.info("new directive, generation %s, by %s", directive["generation"], answer.request_id)
         self._on_directive()
         return True
 

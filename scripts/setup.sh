@@ -103,7 +103,7 @@ set_up_go() {
 # identities and queries it takes Terraform 1.14.
 set_up_terraform() {
     local own shim=$venv/bin/terraform least=1.11
-    [ "$profile" = run ] || least=1.14
+    [ "$profile" = run ] && ! [ -e "$venv/.setup-dev" ] || least=1.14 # what dev has set up stays
     if own=$(machines_own terraform) && at_least "$least" "$(cli_version "$own")"; then
         rm -f "$shim"
     elif [ "$profile" = run ] && own=$(machines_own tofu) && at_least "$least" "$(cli_version "$own")"; then

@@ -22,19 +22,20 @@ class RabbitMQ:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.port, distribution, epmd = free_ports(3)
+        self._port, distribution, epmd = free_ports(3)
         self._epmd: subprocess.Popen[bytes] | None = None
         self._broker: subprocess.Popen[bytes] | None = None
-        self.url = f"amqp://guest:guest@127.0.0.1:{self.port}//"
+        self.address = f"127.0.0.1:{self._port}"
+        self.url = f"amqp://guest:guest@{self.address}//"
         self._environment = {
             "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
             "LANG": "C.UTF-8",
             "HOME": str(folder),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
             "ERL_EPMD_PORT": str(epmd),
-            "RABBITMQ_NODENAME": f"test{self.port}@localhost",
+            "RABBITMQ_NODENAME": f"test{self._port}@localhost",
             "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
-            "RABBITMQ_NODE_PORT": str(self.port),
+            "RABBITMQ_NODE_PORT": str(self._port),
             "RABBITMQ_DIST_PORT": str(distribution),
             "RABBITMQ_CONF_ENV_FILE": str(folder / "none.conf"),
             "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
@@ -61,7 +62,7 @@ class RabbitMQ:
             time.sleep(0.1)
 
     def answers(self) -> bool:
-        connection = amqp.Connection(f"127.0.0.1:{self.port}", connect_timeout=5)
+        connection = amqp.Connection(self.address, connect_timeout=5)
         try:
             connection.connect()
         except (OSError, amqp.AMQPError):
@@ -88,7 +89,7 @@ class RabbitMQ:
 
     def messages(self, queue: str) -> int:
         """How many messages the queue holds that no worker has."""
-        with amqp.Connection(f"127.0.0.1:{self.port}") as connection:
+        with amqp.Connection(self.address) as connection:
             try:
                 return int(connection.channel().queue_declare(queue, passive=True).message_count)
             except amqp.NotFound:  # nobody has used it yet
@@ -96,7 +97,7 @@ class RabbitMQ:
 
     def purge(self, queue: str) -> None:
         """Lose all that is in the queue."""
-        with amqp.Connection(f"127.0.0.1:{self.port}") as connection:
+        with amqp.Connection(self.address) as connection:
             connection.channel().queue_purge(queue)
 
     def log(self) -> str:

@@ -3,15 +3,15 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol, cast
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 
 from control_plane import work
 from control_plane.agents import directive, heads
 from control_plane.agents.credentials import Gone
 from control_plane.agents.heads import Head
-from control_plane.database import db, now, transaction
+from control_plane.database import db, now, read, transaction
 from control_plane.databases.models import Database, InstanceObject
 from control_plane.events import service as events
 from control_plane.instances import service as instances
@@ -35,19 +35,40 @@ def take(instance_id: str, report: Report) -> int | None:
     Returns the revision of the row that says the same as the report; None when it came late, or told of
     something that happened once.
     """
-    instance = _get(instance_id)
-    news, revision = _news(instance, report), instance.revision
-    late = _late(instance, report)
-    db.session.rollback()
-    if news:
-        with transaction() as session:
-            instance = _get(instance_id, for_update=True)
-            late = _late(instance, report)
-            if _news(instance, report):
-                store(instance, report)
-            session.flush()
-            revision = instance.revision
-    return None if late or report["repairs"] else revision
+    told = _told(instance_id)
+    if not _news(told, report):
+        return None if _late(told, report) else told.revision
+    with transaction() as session:
+        instance = _get(instance_id, for_update=True)
+        late = _late(instance, report)
+        if _news(instance, report):
+            store(instance, report)
+        session.flush()
+        return None if late or report["repairs"] else instance.revision
+
+
+class Told(Protocol):
+    """As much of an instance as tells whether a report is news."""
+
+    @property
+    def revision(self) -> int: ...
+    @property
+    def report(self) -> dict[str, Any]: ...
+    @property
+    def agent_lost(self) -> bool: ...
+
+
+_INSTANCES = Instance.__table__.c
+_TOLD = select(_INSTANCES.revision, _INSTANCES.report, _INSTANCES.agent_lost).where(
+    _INSTANCES.id == bindparam("instance_id")
+)
+
+
+def _told(instance_id: str) -> Told:
+    rows = read(_TOLD, instance_id=instance_id)
+    if not rows:
+        raise Gone
+    return cast(Told, rows[0])
 
 
 def head(instance_id: str) -> Head:
@@ -89,7 +110,7 @@ def _adopt(instance: Instance, report: Report) -> None:
     _outrun(instance, report)
     if instance.report and instance.report.get("abilities", []) != report.get("abilities", []):
         instance.desired_revision += 1  # another agent, which may be asked for more, or for less
-    instance.report = _kept(report, instance.report)
+    instance.report = kept(report, instance.report)
     instance.converged_revision = min(
         instance.revision_of(report["converged_etag"]), instance.desired_revision
     )
@@ -107,34 +128,34 @@ def _get(instance_id: str, *, for_update: bool = False) -> Instance:
     return instance
 
 
-def _news(instance: Instance, report: Report) -> bool:
+def _news(instance: Instance | Told, report: Report) -> bool:
     if report["repairs"] or instance.agent_lost:
         return True
-    return not _late(instance, report) and _said(_kept(report, instance.report)) != _said(instance.report)
+    return not _late(instance, report) and _said(kept(report, instance.report)) != _said(instance.report)
 
 
-def _said(kept: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: part for name, part in kept.items() if name not in _NO_NEWS}
+def _said(stays: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: part for name, part in stays.items() if name not in _NO_NEWS}
 
 
-def _late(instance: Instance, report: Report) -> bool:
+def _late(instance: Instance | Told, report: Report) -> bool:
     """Whether a report sent after this one was stored before it."""
     stored = instance.report
     return stored.get("run") == report["run"] and stored.get("sequence", 0) > report["sequence"]
 
 
-def _kept(report: Report, before: Mapping[str, Any]) -> dict[str, Any]:
+def kept(report: Report, before: Mapping[str, Any]) -> dict[str, Any]:
     """What stays of a report; its outcomes, which go to their rows, only as a digest.
 
     An engine that is down has the version that it had `before`.
     """
-    kept: dict[str, Any] = {name: part for name, part in report.items() if name not in _APART}
-    kept["volume_used"] = report["volume_used"] // _MIB * _MIB
+    stays: dict[str, Any] = {name: part for name, part in report.items() if name not in _APART}
+    stays["volume_used"] = report["volume_used"] // _MIB * _MIB
     known = before.get("engine", {}).get("version")
-    kept["engine"] = {**report["engine"], "version": report["engine"]["version"] or known}
+    stays["engine"] = {**report["engine"], "version": report["engine"]["version"] or known}
     outcomes = json.dumps([report["databases"], report["users"]], sort_keys=True)
-    kept["outcomes"] = hashlib.sha256(outcomes.encode()).hexdigest()
-    return kept
+    stays["outcomes"] = hashlib.sha256(outcomes.encode()).hexdigest()
+    return stays
 
 
 def _outrun(instance: Instance, report: Report) -> None:

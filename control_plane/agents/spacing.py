@@ -40,8 +40,8 @@ class Spacing:
         return math.ceil(pause * random.uniform(0.75, 1))  # noqa: S311 - jitter
 
     def crowded(self) -> int:
-        """For each of more agents than can be heard at once. Does not ask the state database."""
-        return max(1, self.scattered(max(self._count, 1000)))
+        """For each of more agents than can be heard, however many they are."""
+        return math.ceil(random.uniform(0, LONGEST_RETURN))  # noqa: S311 - jitter
 
     def scattered(self, agents: int) -> int:
         """For each of so many agents that are let go in one moment."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from flask import Blueprint, Response, current_app, jsonify, request
+from flask import Blueprint, Response, current_app, g, jsonify, request
 
 from control_plane.agents import credentials, heads, service
 from control_plane.agents.credentials import Gone
@@ -78,6 +78,7 @@ def sync() -> Response:
     with changes.place("agents", claim.instance_id) as place:  # before anything is read
         with gate.entry():
             head = credentials.authenticate(claim)
+        g.instance_id = claim.instance_id
         heard = _hear(head)
 
         def look() -> Directive | None:
@@ -124,7 +125,8 @@ def _hear(head: Head) -> _Heard:
         report: Report = load(ReportSchema(), body)  # type: ignore[assignment]
         with gate.passage():
             revision = service.take(head.instance_id, report)
-            head = service.head(head.instance_id)
+            if revision != head.revision:
+                head = service.head(head.instance_id)
         if revision is not None:
             last_words.keep(head.instance_id, revision, words)
     offered = None

@@ -57,6 +57,8 @@ class Manager:
                 f"The name of a {kind} is printable, has no '/', '\\', '@' or '`', and no space at"
                 " either end.",
             )
+        if self.name == "mariadb" and max(name) > "\uffff":  # https://mariadb.com/kb/en/identifier-names/
+            raise Invalid.field("/name", "MariaDB's names have no letters past U+FFFF, such as emoji.")
         if is_uuid(name):
             raise Invalid.field("/name", "A name must not look like a UUID: ids are accepted as names are.")
         if name.lower() in reserved or (prefix and name.lower().startswith(prefix)):

@@ -122,7 +122,7 @@ def put(
             raise Invalid.field(
                 "/name", f"A user keeps its name, {user_key(name, host)!r}; make another one."
             )
-        _check_key(manager, name, host)
+        check_key(manager, name, host)
         grants = _grants(instance, manager, wanted["grants"])
         if wanted["expires_at"] is not None and wanted["deletion_policy"] != "reassign":
             raise Invalid.field(
@@ -290,11 +290,14 @@ def _impact(instance: Instance, former: Mapping[str, Any]) -> list[Impact]:
     return [Impact(*_CHANGES[column], instances=(instance.name,)) for column in former]
 
 
-def _check_key(manager: Manager, name: str, host: str) -> None:
+def check_key(manager: Manager, name: str, host: str) -> None:
+    """Raise Invalid unless the engine can have a user so called."""
     manager.check_user(name)
     if host != "%" and not manager.has_hosts:
         raise Invalid.field("/name", f"Users of {manager.name} have no host; leave out @{host}.")
-    if not 1 <= len(host) <= 255 or not set(host.lower()) <= _HOST_LETTERS:
+    if host != host.lower():
+        raise Invalid.field("/name", f"{manager.name} has hosts in lower case: write @{host.lower()}.")
+    if not 1 <= len(host) <= 255 or not set(host) <= _HOST_LETTERS:
         raise Invalid.field(
             "/name",
             f"{host!r} is not a host: an address, a name, or either with % and _ as wildcards.",

@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from flask import current_app
-from sqlalchemy import or_, update
+from sqlalchemy import or_, select, update
 
 from control_plane import clouds
 from control_plane.database import after_commit, db
@@ -26,11 +26,12 @@ def request(instance_id: str, delay: float = 0) -> None:
     """
     due = epoch() + delay
     later = or_(Instance.next_reconcile_at.is_(None), Instance.next_reconcile_at > due)
-    asked = db.session.execute(
-        update(Instance).where(Instance.id == instance_id, later).values(next_reconcile_at=due),
-        execution_options={"synchronize_session": False},
-    )
-    if asked.rowcount:  # type: ignore[attr-defined]
+    # asked apart, as in the lease
+    if db.session.scalar(select(later).where(Instance.id == instance_id).with_for_update()):
+        db.session.execute(
+            update(Instance).where(Instance.id == instance_id).values(next_reconcile_at=due),
+            execution_options={"synchronize_session": False},
+        )
         # else it is due by then already, and whoever saw to that has asked the runner, or the sweep will
         runner: Runner = current_app.extensions["coffret_runner"]
         after_commit(lambda: runner.request(instance_id, delay))

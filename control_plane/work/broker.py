@@ -70,12 +70,36 @@ def add_task(app: Celery, run: Callable[[str], float | None], runner: work.Runne
     app.set_default()  # for the threads of its pool
 
 
+def check(settings: Settings) -> None:
+    """Raises what is wrong with the broker: it is connected to anew."""
+    connection = _connection(open_celery(settings), settings)
+    try:
+        connection.connect()  # type: ignore[no-untyped-call]
+    finally:
+        connection.release()  # type: ignore[no-untyped-call]
+
+
+def _connection(app: Celery, settings: Settings) -> Connection:
+    """One that waits for nothing longer than PATIENCE, and tries each of the brokers once."""
+    connection: Connection = app.connection_for_write(
+        transport_options={
+            "confirm_publish": True,
+            "read_timeout": PATIENCE,
+            "write_timeout": PATIENCE,
+            "max_retries": len(settings.broker_url.split(";")),
+            "interval_start": 0,
+            "interval_step": 0,
+        }
+    )
+    return connection
+
+
 class Broker:
     """Hands instances over to the queue. For one thread, that of a runner."""
 
     def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         self._celery = open_celery(settings)
-        self._brokers = len(settings.broker_url.split(";"))
         self._connection: Connection | None = None
         self._producer: Producer | None = None
         self._away = False
@@ -115,16 +139,7 @@ class Broker:
         )
 
     def _connect(self) -> Producer:
-        self._connection = self._celery.connection_for_write(
-            transport_options={
-                "confirm_publish": True,
-                "read_timeout": PATIENCE,
-                "write_timeout": PATIENCE,
-                "max_retries": self._brokers,
-                "interval_start": 0,
-                "interval_step": 0,
-            }
-        )
+        self._connection = _connection(self._celery, self._settings)
         self._producer = self._celery.amqp.Producer(self._connection)
         return self._producer
 

@@ -102,9 +102,13 @@ def acquire(instance_id: str) -> Lease | None:
 def _acquire(instance_id: str, token: str) -> Lease | None:
     due = Instance.next_reconcile_at <= epoch() + _EARLY
     with transaction() as session:
-        taken = session.execute(
+        # asked apart: an UPDATE may go by another index than the id's, and MariaDB would lock that first
+        to_be_had = select(due & free()).where(Instance.id == instance_id).with_for_update()
+        if not session.scalar(to_be_had):
+            return None
+        session.execute(
             update(Instance)
-            .where(Instance.id == instance_id, due, free())
+            .where(Instance.id == instance_id)
             .values(
                 lease_token=token,
                 lease_holder=processes.me(),
@@ -114,8 +118,6 @@ def _acquire(instance_id: str, token: str) -> Lease | None:
             ),
             execution_options={"synchronize_session": False},
         )
-        if not taken.rowcount:  # type: ignore[attr-defined]
-            return None
         look_again = session.scalar(select(Instance.next_reconcile_at).where(Instance.id == instance_id))
     assert look_again is not None  # noqa: S101 - written three lines above
     return Lease(instance_id, token, look_again)
@@ -171,6 +173,14 @@ def void_ended() -> int:
     """Make void what nobody on this machine works under any more. Returns how many leases that were."""
     ended = [one for one in holdings() if one.ended]
     return void(ended) if ended else 0
+
+
+def hand_back() -> int:
+    """Make void what this process still works under, for others to take up. Returns how many leases.
+
+    The caller ends the process right after.
+    """
+    return void(holdings(Instance.lease_holder == processes.me()))
 
 
 def void_all() -> None:

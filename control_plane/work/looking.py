@@ -4,7 +4,7 @@ import logging
 import random
 import time
 
-from flask import Flask, current_app
+from flask import Flask, current_app, g
 
 from control_plane.clouds import Cloud
 from control_plane.database import repeated
@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 def look_at(app: Flask, cloud: Cloud, instance_id: str) -> float | None:
     """One reconcile, if the instance is due. Returns the seconds after which to look again, if known."""
     with app.app_context():
+        g.instance_id = instance_id
         lease = _take(instance_id)
         if lease is None:
             return None

@@ -43,10 +43,10 @@ class Runner:
         for thread in self._threads:
             thread.start()
 
-    def stop(self, patience: float = 10) -> None:
+    def stop(self, patience: float = 10) -> bool:
         """Take up nothing new; wait at most `patience` seconds for what is under way.
 
-        What does not end in time dies with the process; its lease expires.
+        Returns whether it ended in time. If not, it dies with the process, and so should its lease.
         """
         with self._changed:
             self._stopping = True
@@ -55,8 +55,10 @@ class Runner:
         for thread in self._threads:
             if thread.is_alive():
                 thread.join(max(0.0, deadline - time.monotonic()))
-        if self._close is not None and not any(thread.is_alive() for thread in self._threads):
+        ended = not any(thread.is_alive() for thread in self._threads)
+        if ended and self._close is not None:
             self._close()
+        return ended
 
     def request(self, instance_id: str, delay: float = 0) -> None:
         """Run the instance in `delay` seconds, or earlier if that was asked for already."""

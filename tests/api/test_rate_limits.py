@@ -1,12 +1,13 @@
 """A project that asks too often is told when to go on; others go on meanwhile."""
 
 import dataclasses
+import threading
 from pathlib import Path
 
 import pytest
 from contract import Api, Caller, problem
 
-from control_plane.http.rate_limits import RateLimits
+from control_plane.http.rate_limits import InMemory, RateLimits
 from control_plane.settings import Settings, SettingsError
 
 LIMITS = {"rate_reads": "5/minute", "rate_writes": "3/minute", "rate_failed_logins": "4/minute"}
@@ -82,3 +83,14 @@ def test_a_storage_that_is_away_stops_nobody(
     assert filled.get("/instances").status_code == 200
     assert "requests are not counted: ConnectionError" in caplog.text
     assert "secret" not in caplog.text
+
+
+def test_counting_in_memory_starts_no_threads_and_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(InMemory, "MOST", 10)
+    storage = InMemory()
+    before = threading.active_count()
+    for number in range(1000):
+        storage.incr(f"address {number}", 60)
+        assert len(storage.storage) <= 11
+    assert threading.active_count() <= before
+    assert storage.incr("address 999", 60) == 2

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from contract import PASSWORD
 from control_plane_fixtures import ControlPlane, control_plane
-from sqlalchemy import text
+from sqlalchemy import JSON, bindparam, text
 from sqlalchemy.exc import DBAPIError
 
 from control_plane.cli import main
@@ -124,8 +124,7 @@ def test_what_earlier_versions_wrote_in_clear_is_read_and_encrypted(
             text(
                 "INSERT INTO idempotency_keys VALUES"
                 " ('project', 'old', 'hash', 202, :body, '2026-01-01 00:00:00.000000')"
-            ),
-            {"body": json.dumps(answer)},
+            ).bindparams(bindparam("body", answer, JSON)),
         )
         db.session.commit()
     assert known(control_plane) == [verifier]
@@ -134,8 +133,8 @@ def test_what_earlier_versions_wrote_in_clear_is_read_and_encrypted(
     assert known(control_plane) == [verifier]
     assert verifier not in stored(control_plane)
     with control_plane.app.app_context():
-        body = db.session.scalar(text("SELECT body FROM idempotency_keys"))
-        assert json.loads(body).startswith("fernet:")
+        body = db.session.scalar(text("SELECT body FROM idempotency_keys").columns(body=JSON))
+        assert body.startswith("fernet:")
 
 
 def test_with_clear_at_the_top_values_are_written_for_earlier_versions(

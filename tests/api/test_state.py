@@ -74,7 +74,9 @@ def test_labels_are_compared_to_the_letter(api: Api) -> None:
         assert api.names(f"/instances?label=colour={value}") == [f"i{number}"]
 
 
-@pytest.mark.parametrize("path", ["/instances/%00", "/instances/a%00b/users/x", "/datastores/%00"])
+@pytest.mark.parametrize(
+    "path", ["/instances/%00", "/instances/a%00b/users/x", "/configuration-groups/%00"]
+)
 def test_nothing_is_called_what_no_text_can_be(api: Api, path: str) -> None:
     assert api.get(path).status_code == 404
     assert api.delete(path).status_code in (204, 404)

@@ -498,3 +498,10 @@ def test_a_grant_takes_the_id_of_a_database_for_its_name(api: Api) -> None:
         assert api.put(path, USER).status_code == 200, "by its name it is the same"
     both = {"password": PASSWORD, "grants": by_id["grants"] + USER["grants"]}
     problem(api.put(path, both), 422, "invalid", "/grants/1", "same place")
+
+
+def test_a_users_uris_are_its_own(api: Api) -> None:
+    app = api.get("/instances/orders/users/app").json
+    assert {database: uri.partition("@")[0] for database, uri in app["status"]["uris"].items()} == {
+        "shop": "postgresql://app"
+    }

@@ -38,9 +38,10 @@ def test_without_rabbitmq_and_the_database_for_a_while(postgresql: PostgreSQL, b
 def test_cut_off_from_rabbitmq_and_the_database_again_and_again(
     postgresql: PostgreSQL, broker: RabbitMQ
 ) -> None:
-    database, queue = Wire(postgresql.port), Wire(broker.port)
+    broker_port = broker.address.rpartition(":")[2]
+    database, queue = Wire(postgresql.port), Wire(int(broker_port))
     database_url = make_url(postgresql.make("coffret_cuts")).set(port=database.port)
-    broker_url = broker.url.replace(str(broker.port), str(queue.port))
+    broker_url = broker.url.replace(f":{broker_port}", f":{queue.port}")
     with deployed("cuts", database_url.render_as_string(hide_password=False), broker_url) as one:
         populate(one)
         with one.clients_at_work(count=4, instances=40):

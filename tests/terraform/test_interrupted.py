@@ -46,9 +46,9 @@ SEED = int(os.environ.get("SEED", "0")) or random.randrange(1, 1_000_000)
 OUTAGE = 1.0
 """Seconds that a cut network stays so; the provider's patience is three times that at least."""
 
-Event = Callable[[], None]
 Moment = float | tuple[int, str]
 """When something happens to a run: after so many seconds, or at a write, at one of PLACES."""
+Moments = Callable[..., Iterator[Moment]]
 
 
 class Workspace:
@@ -210,16 +210,21 @@ def kill(process: psutil.Popen) -> None:
                 one.kill()
 
 
-def moments(number: int, writes: int, seconds: float = 0.0) -> Iterator[Moment]:
-    """So many moments by chance: at one of so many writes and, by turns, in `seconds`, if there are any."""
-    chance = random.Random(SEED)
-    for turn in range(number):
-        if seconds and turn % 2:
-            moment: Moment = chance.uniform(0, seconds)
-        else:
-            moment = chance.randrange(writes), chance.choice(PLACES)
-        sys.stdout.write(f"SEED={SEED}: {moment}\n")  # which pytest shows where a test fails
-        yield moment
+@pytest.fixture
+def moments(request: pytest.FixtureRequest) -> Moments:
+    """Some moments by chance: at one of so many writes and, by turns, in so many seconds, if any."""
+    chance = random.Random(f"{SEED} {request.node.name}")
+
+    def chosen(number: int, writes: int, seconds: float = 0.0) -> Iterator[Moment]:
+        for turn in range(number):
+            if seconds and turn % 2:
+                moment: Moment = chance.uniform(0, seconds)
+            else:
+                moment = chance.randrange(writes), chance.choice(PLACES)
+            sys.stdout.write(f"SEED={SEED}: {moment}\n")  # which pytest shows where a test fails
+            yield moment
+
+    return chosen
 
 
 def several(few: int, many: int) -> pytest.MarkDecorator:
@@ -230,7 +235,9 @@ def several(few: int, many: int) -> pytest.MarkDecorator:
 
 
 @several(3, 40)
-def test_a_killed_apply_is_completed_by_the_next_one(make: Make, seconds: float, number: int) -> None:
+def test_a_killed_apply_is_completed_by_the_next_one(
+    make: Make, moments: Moments, seconds: float, number: int
+) -> None:
     for moment in moments(number, WRITES, seconds):
         with make() as workspace:
             workspace.interrupted(moment, kill, "apply", "-auto-approve")
@@ -240,7 +247,7 @@ def test_a_killed_apply_is_completed_by_the_next_one(make: Make, seconds: float,
 
 @several(1, 20)
 def test_what_a_killed_apply_has_left_is_imported_as_the_message_says(
-    make: Make, seconds: float, number: int
+    make: Make, moments: Moments, seconds: float, number: int
 ) -> None:
     for moment in moments(number, WRITES, seconds):
         with make(adopt=False) as workspace:
@@ -279,7 +286,9 @@ def errors(said: str) -> Iterator[str]:
 
 
 @several(1, 15)
-def test_a_killed_destroy_is_completed_by_the_next_one(make: Make, seconds: float, number: int) -> None:
+def test_a_killed_destroy_is_completed_by_the_next_one(
+    make: Make, moments: Moments, seconds: float, number: int
+) -> None:
     for turn, moment in enumerate(moments(number, WRITES, seconds)):
         with make() as workspace:
             workspace.run("apply", "-auto-approve")
@@ -292,7 +301,9 @@ def test_a_killed_destroy_is_completed_by_the_next_one(make: Make, seconds: floa
 
 
 @several(1, 15)
-def test_a_killed_update_is_completed_by_the_next_one(make: Make, seconds: float, number: int) -> None:
+def test_a_killed_update_is_completed_by_the_next_one(
+    make: Make, moments: Moments, seconds: float, number: int
+) -> None:
     for moment in moments(number, len(LATER), seconds):
         with make() as workspace:
             workspace.run("apply", "-auto-approve")
@@ -309,7 +320,7 @@ def test_a_killed_update_is_completed_by_the_next_one(make: Make, seconds: float
 
 
 @several(2, 20)
-def test_an_apply_outlasts_a_network_that_is_cut(make: Make, number: int) -> None:
+def test_an_apply_outlasts_a_network_that_is_cut(make: Make, moments: Moments, number: int) -> None:
     for moment in moments(number, WRITES):
         with make(adopt=False) as workspace:
 
@@ -322,7 +333,9 @@ def test_an_apply_outlasts_a_network_that_is_cut(make: Make, number: int) -> Non
 
 
 @several(1, 15)
-def test_a_control_plane_that_is_killed_and_started_again_loses_nothing(make: Make, number: int) -> None:
+def test_a_control_plane_that_is_killed_and_started_again_loses_nothing(
+    make: Make, moments: Moments, number: int
+) -> None:
     for moment in moments(number, WRITES):
         with make() as workspace:
 

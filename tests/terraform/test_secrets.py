@@ -28,12 +28,32 @@ provider "coffret" {
 }
 """
 
+GUEST = """
+ephemeral "coffret_user" "guest" {
+  instance = coffret_instance.orders.id
+  grants   = [{ database = coffret_database.orders.name, privileges = ["CONNECT"] }]
+}
+
+variable "told" {
+  type = string
+}
+
+resource "terraform_data" "told" {
+  provisioner "local-exec" {
+    command     = "printenv GUEST >'${var.told}'"
+    environment = { GUEST = ephemeral.coffret_user.guest.password }
+  }
+}
+"""
+"""A user for the run, whose password the provider chooses and `told` is told."""
+
 
 class Run:
     """The quickstart, with everything logged that Terraform, its provider and the control plane log."""
 
     def __init__(self, folder: Path, terraform: str, environment: dict[str, str], serving: Serving) -> None:
-        self.folder, self.serving = folder, serving
+        self.folder, self.told, self.serving = folder / "run", folder / "told", serving
+        self.folder.mkdir()
         self.said = ""
         self._terraform = terraform
         self.passwords = [f"first-{secrets.token_hex(8)}", f"second-{secrets.token_hex(8)}"]
@@ -42,13 +62,15 @@ class Run:
             "COFFRET_ENDPOINT": serving.url,
             "COFFRET_TOKEN": self.token,
             "TF_VAR_token": self.token,
+            "TF_VAR_told": str(self.told),
             "TF_LOG": "TRACE",
             "TF_LOG_PROVIDER": "TRACE",
             "TF_LOG_SDK_PROTO": "TRACE",
-            "TF_LOG_PATH": str(folder / "trace.log"),
+            "TF_LOG_PATH": str(self.folder / "trace.log"),
         }
         for file in EXAMPLE.glob("*.tf"):
-            shutil.copy(file, folder)
+            shutil.copy(file, self.folder)
+        (self.folder / "guest.tf").write_text(GUEST)
 
     def take_token_by_variable(self) -> None:
         versions = self.folder / "versions.tf"
@@ -92,7 +114,7 @@ def run(tmp_path: Path, terraform: str, environment: dict[str, str]) -> Iterator
         yield Run(tmp_path, terraform, environment, serving)
 
 
-@pytest.mark.parametrize("token_from", ["environment", "variable"])
+@pytest.mark.parametrize("token_from", ["environment", pytest.param("variable", marks=pytest.mark.slow)])
 def test_secrets_are_written_nowhere(run: Run, token_from: str) -> None:
     if token_from == "variable":
         run.take_token_by_variable()
@@ -111,7 +133,9 @@ def test_secrets_are_written_nowhere(run: Run, token_from: str) -> None:
     assert b"provider.terraform-provider-coffret" in trace, "it does not log all"
     assert b"orders-db" in written[str(run.serving.folder / "serve.log")]
     assert len(list(run.folder.glob("terraform.tfstate*"))) == 2
-    for secret in (first, second, TOO_SHORT, run.token):
+    guests = run.told.read_text().strip()
+    assert len(guests) > 15
+    for secret in (first, second, guests, TOO_SHORT, run.token):
         assert run.places_of(secret) == []
 
 

@@ -102,7 +102,7 @@ def test_workers_do_what_the_server_is_asked_for(deployment: Deployment) -> None
     for name in names:
         serving.call("DELETE", f"/instances/{name}")
     eventually(lambda: len(deployment.books.servers) == 1, SECONDS)
-    assert len(deployment.books.volumes) == 1
+    eventually(lambda: len(deployment.books.volumes) == 1, SECONDS)
     for worker in workers:
         began = time.monotonic()
         worker.send_signal(signal.SIGTERM)
@@ -126,6 +126,9 @@ def test_each_process_is_counted(deployment: Deployment) -> None:
     counted = serving.session.get(f"{serving.url}/metrics", timeout=10).text
     assert 'coffret_requests_total{method="GET",route="/healthz",status="200"} 40.0' in counted
     assert "coffret_queue_age_seconds 0.0" in counted
+    ready = requests.get(f"http://{bind}/readyz", timeout=10)
+    assert ready.json() == {"status": "ok", "database": "ok", "broker": "ok", "cloud": "ok"}
+    assert requests.get(f"http://{bind}/v1/instances", timeout=10).status_code == 404
     looks = requests.get(f"http://{bind}/metrics", timeout=10).text
     assert 'coffret_reconcile_seconds_count{outcome="done"}' in looks
 

@@ -15,7 +15,6 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/hashicorp/terraform-plugin-framework/providerserver"
 	"github.com/hashicorp/terraform-plugin-go/tfprotov6"
 	"github.com/hashicorp/terraform-plugin-testing/helper/resource"
 	"github.com/hashicorp/terraform-plugin-testing/plancheck"
@@ -61,7 +60,7 @@ func (o *observer) test(t *testing.T, steps ...resource.TestStep) {
 	}
 	resource.Test(t, resource.TestCase{Steps: steps, ProtoV6ProviderFactories: map[string]func() (
 		tfprotov6.ProviderServer, error){"coffret": func() (tfprotov6.ProviderServer, error) {
-		return heard{providerserver.NewProtocol6(provider.New("test")())(), o}, nil
+		return heard{provider.Server("test"), o}, nil
 	}}})
 }
 
@@ -182,6 +181,33 @@ func TestAPlanTellsWhatRestarts(t *testing.T) {
 		},
 		o.plans(group(g, "53", "")+instance(n, "volume = { size = 2 }\n"+strings.TrimPrefix(attached, oneGiB)),
 			[]string{putInstance}),
+	)
+}
+
+func TestAPlanNamesEveryInstanceOfAGroupThatRestarts(t *testing.T) {
+	n, g := name("instance"), name("group")
+	o := observed(t)
+	of := func(connections, more string) string {
+		config := group(g, connections, more)
+		for label, policy := range map[string]string{"first": "automatic", "second": "automatic", "left": "manual"} {
+			config += strings.NewReplacer(`"test"`, `"`+label+`"`, `"automatic"`, `"`+policy+`"`).Replace(
+				instance(n+"-"+label, attached))
+		}
+		return config
+	}
+	const restarts = `The engine restarts.*Instances: `
+	o.test(t,
+		o.plans(of("50", ""), []string{putGroup, putInstance, putInstance, putInstance}),
+		// One question for the group, none for its instances; the manual one keeps the value for later.
+		o.plans(of("51", ""), []string{putGroup},
+			`^WARNING .*`+restarts+n+`-first, `+n+`-second Estimated interruption: 5 s`),
+		resource.TestStep{
+			PreConfig: o.forget, Config: of("52", `on_restart = "forbid"`),
+			ExpectError: regexp.MustCompile(`The engine restarts, which on_restart\s+forbids`),
+		},
+		resource.TestStep{ // nothing was changed by that
+			PreConfig: o.forget, Config: of("51", ""), PlanOnly: true,
+		},
 	)
 }
 

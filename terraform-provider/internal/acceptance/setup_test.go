@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-version"
-	"github.com/hashicorp/terraform-plugin-framework/providerserver"
 	"github.com/hashicorp/terraform-plugin-go/tfprotov6"
 	"github.com/hashicorp/terraform-plugin-testing/helper/acctest"
 	"github.com/hashicorp/terraform-plugin-testing/helper/resource"
@@ -26,7 +25,7 @@ import (
 )
 
 var factories = map[string]func() (tfprotov6.ProviderServer, error){
-	"coffret": providerserver.NewProtocol6WithError(provider.New("test")()),
+	"coffret": func() (tfprotov6.ProviderServer, error) { return provider.Server("test"), nil },
 }
 
 // test runs steps as one configuration's life.

@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -478,5 +480,92 @@ func TestADeleteWaitsUntilNothingUsesItAndItIsGone(t *testing.T) {
 				t.Errorf("it said %q", errors)
 			}
 		})
+	}
+}
+
+// replan plans an instance that is in the state, with some attributes changed, or its end where there are none.
+func (s server) replan(state, changes map[string]tftypes.Value) *tfprotov6.PlanResourceChangeResponse {
+	s.t.Helper()
+	prior, config := s.dynamic(tftypes.NewValue(s.kind, state)), s.dynamic(tftypes.NewValue(s.kind, nil))
+	proposed := config
+	if changes != nil {
+		written, whole := s.open(s.instance("1m")), maps.Clone(state)
+		maps.Copy(written, changes)
+		maps.Copy(whole, changes)
+		config, proposed = s.dynamic(tftypes.NewValue(s.kind, written)), s.dynamic(tftypes.NewValue(s.kind, whole))
+	}
+	planned, err := s.PlanResourceChange(context.Background(), &tfprotov6.PlanResourceChangeRequest{
+		TypeName: "coffret_instance", PriorState: prior, ProposedNewState: proposed, Config: config,
+	})
+	check(s.t, err)
+	return planned
+}
+
+func TestAPlanAsksOnceOrNotAtAll(t *testing.T) {
+	text := func(value any) tftypes.Value { return tftypes.NewValue(tftypes.String, value) }
+	for what, scene := range map[string]struct {
+		changes map[string]tftypes.Value
+		asks    []string
+	}{
+		"nothing changed":       {map[string]tftypes.Value{}, nil},
+		"what is Terraform's":   {map[string]tftypes.Value{"on_restart": text("forbid")}, nil},
+		"changed":               {map[string]tftypes.Value{"flavor": text("db.large")}, []string{"PUT"}},
+		"changed twice":         {map[string]tftypes.Value{"flavor": text("db.large"), "name": text("o")}, []string{"PUT"}},
+		"changed to whatever":   {map[string]tftypes.Value{"flavor": text(tftypes.UnknownValue)}, nil},
+		"made anew":             {map[string]tftypes.Value{"availability_zone": text("nova")}, []string{"DELETE"}},
+		"made anew and changed": {map[string]tftypes.Value{"datastore": text("mariadb"), "flavor": text("db.large")}, []string{"DELETE"}},
+		"deleted":               {nil, []string{"DELETE"}},
+	} {
+		t.Run(what, func(t *testing.T) {
+			c := &controlPlane{put: sends(200, instanceIn("ACTIVE", ""))}
+			s := serve(t, c)
+			state, _ := s.create("1m")
+			c.asked, c.tried = nil, nil
+			planned := s.replan(state, scene.changes)
+			if len(planned.Diagnostics) > 0 {
+				t.Error(said(planned.Diagnostics, tfprotov6.DiagnosticSeverityError))
+			}
+			var want []string
+			for _, method := range scene.asks {
+				want = append(want, method+" /v1/instances/the-id")
+			}
+			if len(c.asked) > 0 || !slices.Equal(c.tried, want) {
+				t.Errorf("it tried %q and asked for %q, not just for %q", c.tried, c.asked, want)
+			}
+		})
+	}
+}
+
+func TestWhatInterruptsIsAllowedWarnedOfOrForbidden(t *testing.T) {
+	for effect, interrupts := range map[string]bool{
+		"none": false, "online": false, "restart": true, "resize": true, "rebuild": true, "failover": true,
+	} {
+		for on, severity := range map[any]tfprotov6.DiagnosticSeverity{
+			"allow": tfprotov6.DiagnosticSeverityInvalid, "warn": tfprotov6.DiagnosticSeverityWarning,
+			nil: tfprotov6.DiagnosticSeverityWarning, "forbid": tfprotov6.DiagnosticSeverityError,
+		} {
+			t.Run(fmt.Sprint(effect, " ", on), func(t *testing.T) {
+				c := &controlPlane{put: sends(200, instanceIn("ACTIVE", ""))}
+				s := serve(t, c)
+				state, _ := s.create("1m")
+				c.try = sends(200, map[string]any{"impact": []any{map[string]any{
+					"path": "/flavor", "effect": effect, "sentence": "It is interrupted.", "interruption": 5,
+					"instances": []any{"orders-db", "billing-db"},
+				}}})
+				planned := s.replan(state, map[string]tftypes.Value{
+					"flavor": tftypes.NewValue(tftypes.String, "db.large"), "on_restart": tftypes.NewValue(tftypes.String, on),
+				})
+				if !interrupts || on == "allow" {
+					if len(planned.Diagnostics) > 0 {
+						t.Errorf("it said %v", planned.Diagnostics[0])
+					}
+					return
+				}
+				has(t, said(planned.Diagnostics, severity), "It is interrupted.", "Instances: orders-db, billing-db", "5 s")
+				if at := planned.Diagnostics[0].Attribute.String(); len(planned.Diagnostics) != 1 || at != `AttributeName("flavor")` {
+					t.Errorf("it said %d things, the first at %s", len(planned.Diagnostics), at)
+				}
+			})
+		}
 	}
 }

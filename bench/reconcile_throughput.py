@@ -1,0 +1,133 @@
+"""reconcile.throughput: instances converged a second by 1, 2 and 4 workers, over PostgreSQL and RabbitMQ.
+
+Measured: new instances on the noop cloud, asked for over the API while nobody works. Then the workers
+start, each with 4 threads; the time counts from when all of them take messages to when each instance is
+ready and nothing is due. An instance takes two looks: one that makes it, one that tells that it is ready.
+
+The noop cloud answers at once, so this is what Coffret, PostgreSQL and RabbitMQ cost. They share this
+machine's cores: it grows with the workers until those are full. Nothing else does this: there is no floor.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import amqp
+import psycopg
+
+from bench import postgres
+from bench.figure import Figure
+from bench.service import COFFRET, Service, serving
+from tests import rabbitmq
+
+INSTANCES = 600
+WORKERS = (1, 2, 4)
+THREADS = 4
+LEAST_GAIN = 1.3
+"""Of the second worker, on two cores that PostgreSQL and RabbitMQ need, too."""
+_PATIENCE = 300.0
+_CONVERGED = (
+    "SELECT count(*) FROM instances WHERE ready AND lease_token IS NULL"
+    " AND next_reconcile_at > extract(epoch FROM clock_timestamp()) + 5"
+)
+
+
+def measure() -> list[Figure]:
+    rates: dict[int, float] = {}
+    for workers in WORKERS:
+        rates[workers] = _rate(workers)
+        sys.stderr.write(f"  {workers} workers: {rates[workers]:.4g} instances/s\n")
+    return [_figure(workers, rates) for workers in WORKERS]
+
+
+def _figure(workers: int, rates: dict[int, float]) -> Figure:
+    """With as many workers as cores it must be more than with one; with more, not much less than that."""
+    least = 0.0 if workers == 1 else LEAST_GAIN * rates[1]
+    return Figure(
+        f"reconcile.throughput.{workers}",
+        rates[workers],
+        "instances/s",
+        None,
+        rates[workers] >= least,
+        f"at least {LEAST_GAIN} times what one worker does",
+    )
+
+
+def _rate(workers: int) -> float:
+    if not rabbitmq.SERVER.exists():
+        raise RuntimeError("RabbitMQ is not on this machine: apt-get install rabbitmq-server")
+    with (
+        postgres.running() as url,
+        rabbitmq.running() as broker,
+        _asked(url, broker.url) as service,
+        psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection,
+        _working(workers, service, url, broker.url),
+    ):
+        _await_consumers(workers, broker)
+        began, before = time.monotonic(), _converged(connection)
+        while (now := _converged(connection)) < INSTANCES:
+            if time.monotonic() - began > _PATIENCE:
+                raise RuntimeError(f"{now} of {INSTANCES} instances converged in {_PATIENCE:g} s")
+            time.sleep(0.05)
+        return (INSTANCES - before) / (time.monotonic() - began)
+
+
+@contextmanager
+def _asked(url: str, broker_url: str) -> Iterator[Service]:
+    """A control plane that was asked for the instances."""
+    much = "1000000000"
+    with serving(
+        "noop",
+        role="api",
+        database_url=url,
+        work="celery",
+        broker_url=broker_url,
+        quota_instances=much,
+        quota_ram=much,
+        quota_volume_size=much,
+    ) as service:
+        for number in range(INSTANCES):
+            service.put(
+                f"/instances/pg-{number}",
+                {"datastore": "postgresql", "flavor": "db.small", "volume": {"size": 1}},
+            )
+        yield service
+
+
+@contextmanager
+def _working(workers: int, service: Service, url: str, broker_url: str) -> Iterator[None]:
+    env = {name: value for name, value in os.environ.items() if not name.startswith("COFFRET_")} | {
+        "COFFRET_DATA_DIR": str(service.data),
+        "COFFRET_CLOUD": "noop",
+        "COFFRET_DATABASE_URL": url,
+        "COFFRET_WORK": "celery",
+        "COFFRET_BROKER_URL": broker_url,
+        "COFFRET_LOG_LEVEL": "WARNING",
+    }
+    command = [*COFFRET, "worker", "--concurrency", str(THREADS)]
+    processes = [subprocess.Popen(command, env=env) for _ in range(workers)]
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.wait(60)
+
+
+def _await_consumers(workers: int, broker: rabbitmq.RabbitMQ) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    with amqp.Connection(broker.address) as connection:
+        channel = connection.channel()
+        while channel.queue_declare("coffret.work", passive=True).consumer_count < workers:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{workers} workers did not start in {_PATIENCE:g} s")
+            time.sleep(0.02)
+
+
+def _converged(connection: "psycopg.Connection[tuple[int]]") -> int:
+    row = connection.execute(_CONVERGED).fetchone()
+    return row[0] if row else 0
