@@ -91,7 +91,7 @@ def prepare(app: Flask, settings: Settings, role: ServerRole = ServerRole.ALL) -
         flask_migrate.upgrade()
         rotation.check()
         if secrets.keys().newest is None:
-            log.warning("secrets are kept in clear; docs/operators/secrets.md says how they are encrypted")
+            log.warning("secrets are kept in clear, as the first line of the file of keys says")
         datastores.import_shipped(images=settings.cloud == "openstack")
         inline = settings.work is Work.INLINE
         if inline and role == ServerRole.ALL and db.engine.dialect.name == "sqlite":
