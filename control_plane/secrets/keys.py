@@ -127,7 +127,7 @@ class Keys:
 
 
 def open_keys(settings: Settings) -> Keys:
-    """The keys that the settings name; nothing is read yet. Raises SettingsError where they must name some."""
+    """The keys that the settings name, not read yet. Raises SettingsError where they must name some."""
     if settings.secrets_keys is not None:
         return Keys(settings.secrets_keys)
     if settings.database_url:

@@ -24,9 +24,8 @@ from control_plane.settings import Settings
 @pytest.fixture
 def settings(store: Store, tmp_path: Path) -> Settings:
     """Of a control plane with a state database without tables."""
-    return store.settings(
-        tmp_path, **({"database_url": store.make()} if isinstance(store, OnServer) else {})
-    )
+    more = {"database_url": store.make()} if isinstance(store, OnServer) else {}
+    return store.settings(tmp_path, **more)
 
 
 @pytest.fixture
