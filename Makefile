@@ -69,6 +69,10 @@ test: check generated provider ## Run everything that this machine can run, and 
 test-slow: setup-dev ## Run the tests that it leaves out since they take long and rarely break
 	@python -m pytest -m "slow and not openstack"
 
+.PHONY: test-chaos
+test-chaos: setup-dev ## Break a deployment of many processes in every way: 15 minutes
+	@python -m pytest -m "chaos or not chaos" tests/chaos
+
 .PHONY: test-clis
 test-clis: setup-dev ## Run the provider's tests in every CLI: this machine's, the wheel's, OpenTofu
 	@command -v tofu >/dev/null || { \

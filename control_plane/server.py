@@ -27,6 +27,7 @@ from control_plane.clouds.registry import open_cloud
 from control_plane.database import db
 from control_plane.datastores import service as datastores
 from control_plane.http.health import Health
+from control_plane.patience import PatientWorker
 from control_plane.provider.releases import Releases
 from control_plane.secrets import rotation
 from control_plane.settings import Settings, SettingsError, Work
@@ -89,7 +90,7 @@ def prepare(app: Flask, settings: Settings, role: ServerRole = ServerRole.ALL) -
         schema.bring_up_to_date()
         rotation.check()
         if secrets.keys().newest is None:
-            log.warning("secrets are kept in clear; docs/operators/secrets.md says how they are encrypted")
+            log.warning("secrets are kept in clear, as the first line of the file of keys says")
         datastores.import_shipped(images=settings.cloud == "openstack")
         inline = settings.work is Work.INLINE
         if inline and role == ServerRole.ALL and db.engine.dialect.name == "sqlite":
@@ -112,7 +113,7 @@ def _common_options(settings: Settings) -> dict[str, Any]:
         "keyfile": str(settings.tls_key) if settings.tls_key else None,
         "workers": settings.workers,
         "threads": settings.threads,
-        "worker_class": "gthread",
+        "worker_class": PatientWorker,
         "worker_connections": 1000 + settings.threads,
         "keepalive": 75,
         "graceful_timeout": GRACE_SECONDS,

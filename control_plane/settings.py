@@ -77,8 +77,8 @@ class Settings:
     secrets_keys: Path | None = _setting(
         None,
         "File with the keys that secrets in the state database are encrypted with, one a line, newest"
-        " first. Unset: `secrets.keys` in `data_dir`, made at the first start; with a `database_url`,"
-        " which other hosts may share: none, and secrets are kept in clear.",
+        " first. Unset: `secrets.keys` in `data_dir`, made at the first start. With a `database_url`,"
+        " which other hosts may share, it must be set.",
     )
     bind: str = _setting(
         "127.0.0.1:8779",
@@ -183,6 +183,9 @@ class Settings:
     )
     local_flavors: Path | None = _setting(
         None, "JSON file with the local cloud's flavors. Unset: a built-in list."
+    )
+    request_seconds: float = _setting(
+        10.0, "Seconds in which a request must have come whole; then its connection is closed.", least=1
     )
     max_body_bytes: int = _setting(1 << 20, "Largest request body, in bytes.", least=1024)
     rate_reads: str = _setting(

@@ -16,6 +16,9 @@ PROVIDER = Path(__file__).parents[1] / "terraform-provider"
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what takes long. tests/openstack has rules of its own."""
+    for item in items:
+        if item.get_closest_marker("chaos") and "chaos" not in config.option.markexpr:
+            item.add_marker(pytest.mark.skip(reason="takes minutes: make test-chaos"))
     if "slow" in config.option.markexpr:
         return
     for item in items:

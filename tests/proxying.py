@@ -19,13 +19,13 @@ class Proxy:
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._listener: socket.socket | None = None
-        self._port = 0
+        self.port = 0
         self.watch(lambda number, place: None)
         self.restore()
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._port}"
+        return f"http://127.0.0.1:{self.port}"
 
     def watch(self, watch: Watch) -> None:
         """Call `watch` with the number of each write, from 0 on, at each of PLACES."""
@@ -45,8 +45,8 @@ class Proxy:
         """Take connections again."""
         with self._lock:
             if self._listener is None:
-                self._listener = socket.create_server(("127.0.0.1", self._port))
-                self._port = self._listener.getsockname()[1]
+                self._listener = socket.create_server(("127.0.0.1", self.port))
+                self.port = self._listener.getsockname()[1]
                 threading.Thread(target=self._accept, args=[self._listener], daemon=True).start()
 
     def _accept(self, listener: socket.socket) -> None:

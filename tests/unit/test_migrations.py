@@ -25,8 +25,8 @@ from control_plane.settings import Settings
 @pytest.fixture
 def settings(store: Store, tmp_path: Path) -> Settings:
     """Of a control plane with a state database without tables."""
-    url = store.make() if isinstance(store, OnServer) else ""
-    return Settings(data_dir=tmp_path, cloud="noop", database_url=url)
+    more = {"database_url": store.make()} if isinstance(store, OnServer) else {}
+    return store.settings(tmp_path, **more)
 
 
 @pytest.fixture
@@ -69,6 +69,8 @@ def test_of_many_that_start_at_once_one_migrates(settings: Settings, store: Stor
     command = [sys.executable, "-m", "control_plane.cli", "db", "upgrade"]
     given = {"COFFRET_DATA_DIR": str(tmp_path), "COFFRET_CLOUD": "noop"}
     environment = os.environ | given | {"COFFRET_DATABASE_URL": settings.database_url}
+    if settings.secrets_keys:
+        environment["COFFRET_SECRETS_KEYS"] = str(settings.secrets_keys)
     many = 1 if isinstance(store, File) else 3
     processes = [
         subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)

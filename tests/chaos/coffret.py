@@ -1,0 +1,25 @@
+"""`coffret` on the cloud of these tests: python coffret.py serve|worker …
+
+CHAOS_SITE is the cloud's folder, CHAOS_SEED what its failures are drawn by, CHAOS_TTL the seconds that a
+lease lasts.
+"""
+
+import os
+import sys
+
+if "agents" in sys.argv:  # gevent must be first
+    from gevent import monkey
+
+    monkey.patch_all()
+
+if __name__ == "__main__":
+    from faulty_cloud import open_cloud
+
+    from control_plane import cli
+    from control_plane.clouds import registry
+    from control_plane.work import lease
+
+    registry.CLOUDS["noop"] = open_cloud
+    lease.TTL = float(os.environ["CHAOS_TTL"])
+    lease._RENEW_AFTER = lease.TTL / 4
+    cli.main(prog_name="coffret")
