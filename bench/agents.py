@@ -30,7 +30,7 @@ from sqlalchemy import insert, select, update
 from bench import postgres
 from bench.figure import Figure
 from bench.fleet import PARK_SECONDS, Fleet, done, seen
-from bench.service import COFFRET, Service, await_url, free_port, serving
+from bench.service import COFFRET, Service, await_url, free_port, keys_for, serving
 from control_plane.agents import directive, service
 from control_plane.agents.models import Agent
 from control_plane.app import create_app
@@ -58,7 +58,7 @@ def measure() -> list[Figure]:
     with tempfile.TemporaryDirectory() as folder, postgres.running() as url:
         with serving("noop", role="api", database_url=url) as api:
             members = _fill(url, Path(folder), api)
-            with _gateway(url, Path(folder)) as (address, process):
+            with _gateway(url, Path(folder), keys_for(api.data.parent)) as (address, process):
                 measured = _Measured(address, process)
                 asyncio.run(
                     measured.run(members, lambda n: api.put(f"/instances/agent-{n}/databases/new", {}))
@@ -146,7 +146,9 @@ def _fill(url: str, folder: Path, api: Service) -> list[Member]:
     api.put("/instances/agent-0", {"datastore": "postgresql", "flavor": "db.small", "volume": {"size": 10}})
     for number in range(DATABASES):
         api.put(f"/instances/agent-0/databases/database-{number}", {"character_set": "UTF8"})
-    settings = Settings(data_dir=folder, database_url=url, cloud="noop")
+    settings = Settings(
+        data_dir=folder, database_url=url, secrets_keys=keys_for(api.data.parent), cloud="noop"
+    )
     app = create_app(settings, open_cloud(settings))
     with app.app_context():
         first = _converge(app)
@@ -229,12 +231,13 @@ def _copy(first: str) -> list[Member]:
 
 
 @contextmanager
-def _gateway(url: str, folder: Path) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
+def _gateway(url: str, folder: Path, keys: Path) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
     bind = f"127.0.0.1:{free_port()}"
     env = {name: value for name, value in os.environ.items() if not name.startswith("COFFRET_")}
     env |= {
         "COFFRET_DATA_DIR": str(folder),
         "COFFRET_DATABASE_URL": url,
+        "COFFRET_SECRETS_KEYS": str(keys),
         "COFFRET_CLOUD": "noop",
         "COFFRET_BIND": bind,
         "COFFRET_LOG_LEVEL": "WARNING",

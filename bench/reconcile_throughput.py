@@ -20,7 +20,7 @@ import psycopg
 
 from bench import postgres
 from bench.figure import Figure
-from bench.service import COFFRET, Service, serving
+from bench.service import COFFRET, Service, keys_for, serving
 from tests import rabbitmq
 
 INSTANCES = 600
@@ -103,6 +103,7 @@ def _working(workers: int, service: Service, url: str, broker_url: str) -> Itera
         "COFFRET_DATA_DIR": str(service.data),
         "COFFRET_CLOUD": "noop",
         "COFFRET_DATABASE_URL": url,
+        "COFFRET_SECRETS_KEYS": str(keys_for(service.data.parent)),
         "COFFRET_WORK": "celery",
         "COFFRET_BROKER_URL": broker_url,
         "COFFRET_LOG_LEVEL": "WARNING",

@@ -16,6 +16,7 @@ from typing import Any
 import requests
 
 from control_plane.clouds.local.places import Places
+from control_plane.secrets.keys import DEFAULT_FILE, new_key
 from guest_agent import settings
 
 COFFRET = [sys.executable, "-m", "control_plane.cli"]
@@ -98,6 +99,7 @@ def serving(
         "COFFRET_BIND": bind,
         "COFFRET_WORKERS": str(workers),
         "COFFRET_LOG_LEVEL": "WARNING",
+        "COFFRET_SECRETS_KEYS": str(keys_for(data)),
         **{f"COFFRET_RATE_{kind}": "1000000000/minute" for kind in ("READS", "WRITES")},  # counted, not met
     }
     env |= {f"COFFRET_{name.upper()}": value for name, value in settings.items()}
@@ -124,6 +126,14 @@ def serving(
         process.terminate()
         process.wait(_PATIENCE)
         shutil.rmtree(data)
+
+
+def keys_for(folder: Path) -> Path:
+    """A file in the folder with the key of secrets, as the processes of one deployment need it."""
+    keys = folder / DEFAULT_FILE
+    if not keys.exists():
+        keys.write_text(f"{new_key()}\n")
+    return keys
 
 
 def await_url(url: str, process: subprocess.Popen[bytes]) -> None:

@@ -77,8 +77,8 @@ class Settings:
     secrets_keys: Path | None = _setting(
         None,
         "File with the keys that secrets in the state database are encrypted with, one a line, newest"
-        " first. Unset: `secrets.keys` in `data_dir`, made at the first start; with a `database_url`,"
-        " which other hosts may share: none, and secrets are kept in clear.",
+        " first. Unset: `secrets.keys` in `data_dir`, made at the first start. With a `database_url`,"
+        " which other hosts may share, it must be set.",
     )
     bind: str = _setting(
         "127.0.0.1:8779",

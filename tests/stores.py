@@ -272,9 +272,11 @@ class OnServer:
         return Settings(
             data_dir=folder,
             cloud="noop",
-            database_url=self._free.pop() if self._free else self.make(),
-            **{"secrets_keys": keys} | more,
+            **{"secrets_keys": keys, "database_url": more.get("database_url") or self._take()} | more,
         )
+
+    def _take(self) -> str:
+        return self._free.pop() if self._free else self.make()
 
     def make(self) -> str:
         """URL of a new database without tables."""

@@ -52,18 +52,18 @@ class _Ring:
     by_fingerprint: Mapping[str, Fernet]
 
 
-_NO_KEYS = _Ring(None, {})
+_UNREAD = _Ring(None, {})
 
 
 class Keys:
     """The keys of a file, read anew when it has changed, so that a new one takes no restart."""
 
-    def __init__(self, file: Path | None, *, make: bool = False) -> None:
-        """None: there are no keys and all is in clear. `make`: one that is not there is made."""
+    def __init__(self, file: Path, *, make: bool = False) -> None:
+        """`make`: a file that is not there is made."""
         self.file = file
         self._make = make
         self._lock = threading.Lock()
-        self._ring = _NO_KEYS
+        self._ring = _UNREAD
         self._read_at: tuple[int, int, int] | None = None
 
     @property
@@ -97,19 +97,17 @@ class Keys:
         A file is made only where none is needed yet.
         """
         used = sorted(used)
-        if self.file is not None and (self.file.exists() or not used):
+        if self.file.exists() or not used:
             self.load()
         if missing := [name for name in used if name not in self._ring.by_fingerprint]:
-            where = f"{self.file} does not have it" if self.file else "COFFRET_SECRETS_KEYS is unset"
             raise SettingsError(
                 f"The state database has secrets that are encrypted with the key {', '.join(missing)},"
-                f" and {where}. Bring that key back: what it encrypts cannot be read without it."
+                f" and {self.file} does not have it. Bring that key back: what it encrypts cannot be read"
+                " without it."
             )
 
     def load(self) -> None:
         """Read the file. Raises SettingsError for one that cannot be used."""
-        if self.file is None:
-            return
         if self._make and not self.file.exists():
             _write_new(self.file, f"{new_key()}\n")
         with self._lock:
@@ -118,8 +116,6 @@ class Keys:
 
     def _now(self) -> _Ring:
         """The keys as the file has them; the former ones go on while it cannot be used."""
-        if self.file is None:
-            return _NO_KEYS
         try:
             if self._read_at is None or self._read_at != _stamp(self.file):
                 self.load()
@@ -131,11 +127,15 @@ class Keys:
 
 
 def open_keys(settings: Settings) -> Keys:
-    """The keys that the settings name; nothing is read yet."""
+    """The keys that the settings name, not read yet. Raises SettingsError where they must name some."""
     if settings.secrets_keys is not None:
         return Keys(settings.secrets_keys)
-    if settings.database_url:  # other hosts may share it, and they need the same keys
-        return Keys(None)
+    if settings.database_url:
+        raise SettingsError(
+            "COFFRET_SECRETS_KEYS must name the file of the keys that secrets are encrypted with, since"
+            " other hosts may share COFFRET_DATABASE_URL and they need the same. `coffret secrets new-key`"
+            " prints a key; docs/operators/secrets.md says more."
+        )
     return Keys(settings.data_dir / DEFAULT_FILE, make=True)
 
 

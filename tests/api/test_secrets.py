@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from control_plane.cli import main
 from control_plane.database import db
 from control_plane.secrets import keys as app_keys
-from control_plane.secrets.keys import Keys, UnreadableSecret, fingerprint, new_key
+from control_plane.secrets.keys import Keys, UnreadableSecret, fingerprint, new_key, open_keys
 from control_plane.secrets.rotation import rotate, used
 from control_plane.settings import Settings, SettingsError
 from control_plane.users import verifiers
@@ -283,14 +283,9 @@ def test_a_damaged_value_is_not_taken_for_a_secret(tmp_path: Path) -> None:
         keys.decrypt(keys.encrypt("secret")[:-8])
 
 
-def test_a_shared_database_without_a_file_keeps_them_in_clear(tmp_path: Path) -> None:
-    from control_plane.secrets import open_keys
-
-    keys = open_keys(Settings(data_dir=tmp_path, database_url="postgresql://db.example/coffret"))
-    assert keys.newest is None
-    assert keys.encrypt("secret") == "secret"
-    with pytest.raises(SettingsError, match="COFFRET_SECRETS_KEYS is unset"):
-        keys.check({"12345678"})
+def test_with_a_shared_database_the_file_must_be_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="COFFRET_SECRETS_KEYS must name the file"):
+        open_keys(Settings(data_dir=tmp_path, database_url="postgresql://db.example/coffret"))
 
 
 def test_an_error_of_the_database_does_not_show_what_it_was_sent(control_plane: ControlPlane) -> None:
