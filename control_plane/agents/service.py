@@ -41,7 +41,7 @@ def take(instance_id: str, report: Report) -> int | None:
     told = _told(instance_id)
     if _late(told, report):
         log.warning(
-            "an old report of the agent of instance %s came: %d of its run %s, which was at %d already",
+            "an old report of the agent of instance %s came: %d of its run %r, which was at %d already",
             instance_id,
             report["sequence"],
             report["run"],
