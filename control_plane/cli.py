@@ -9,11 +9,10 @@ from datetime import timedelta
 from pathlib import Path
 
 import click
-import flask_migrate
 from flask import g
 from sqlalchemy.exc import SQLAlchemyError
 
-from control_plane import clouds, stores
+from control_plane import clouds, schema, stores
 from control_plane.app import ServerRole, create_app
 from control_plane.auth import Role, tokens
 from control_plane.auth.commands import keystone_group, policy_command
@@ -208,7 +207,7 @@ def _application(settings: Settings) -> Iterator[None]:
     app = create_app(settings, open_cloud(settings))
     make_folder(settings.data_dir, 0o700)
     with app.app_context():
-        flask_migrate.upgrade()
+        schema.bring_up_to_date()
         rotation.check()
         g.caller, g.source = operator(), socket.gethostname()
         yield

@@ -15,11 +15,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import flask_migrate
 from flask import Flask
 from gunicorn.app.base import BaseApplication
 
-from control_plane import gateway, logs, metrics, secrets, stores
+from control_plane import gateway, logs, metrics, schema, secrets, stores
 from control_plane.agents.hearing import Attendance
 from control_plane.app import ServerRole, create_app
 from control_plane.clouds import Cloud
@@ -88,7 +87,7 @@ def _check_files(settings: Settings) -> None:
 def prepare(app: Flask, settings: Settings, role: ServerRole = ServerRole.ALL) -> None:
     """Bring the state database up to date, and take up what a dead process left."""
     with app.app_context():
-        flask_migrate.upgrade()
+        schema.bring_up_to_date()
         rotation.check()
         if secrets.keys().newest is None:
             log.warning("secrets are kept in clear, as the first line of the file of keys says")

@@ -10,9 +10,10 @@ from pathlib import Path
 import flask_migrate
 import pytest
 from flask import Flask
-from sqlalchemy import cast, inspect, select
+from sqlalchemy import cast, inspect, select, text
 from stores import File, OnServer, Store, let_go
 
+from control_plane import schema
 from control_plane.app import create_app
 from control_plane.clouds.noop import Books, cloud
 from control_plane.database import db, transaction
@@ -77,3 +78,12 @@ def test_of_many_that_start_at_once_one_migrates(settings: Settings, store: Stor
     ]
     said = [process.communicate(timeout=120)[0].decode() for process in processes]
     assert said == ["The state database is up to date.\n"] * many
+
+
+@pytest.mark.usefixtures("app")
+def test_a_process_goes_on_with_the_database_of_a_newer_version(caplog: pytest.LogCaptureFixture) -> None:
+    schema.bring_up_to_date()
+    with db.engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    schema.bring_up_to_date()
+    assert "a newer version's, at 9999" in caplog.text
