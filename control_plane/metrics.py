@@ -26,11 +26,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from control_plane.agents.models import Agent
-from control_plane.database import now, read
+from control_plane.database import read
 from control_plane.http import health
 from control_plane.instances.models import Instance
 from control_plane.settings import SettingsError
-from control_plane.work.clock import epoch
+from control_plane.work.clock import epoch, moment
 from control_plane.work.lease import free
 from control_plane.work.sweep import SILENT
 
@@ -111,7 +111,7 @@ def _work() -> tuple[float, float]:
 
 
 def _agents() -> dict[str, float]:
-    lately = Agent.last_seen_at >= now() - SILENT
+    lately = Agent.last_seen_at >= moment(-SILENT)
     clauses = {"lately": lately, "long ago": not_(lately), "never": Agent.last_seen_at.is_(None)}
     counts: list[Any] = [func.count(case((clause, 1))) for clause in clauses.values()]
     return dict(zip(clauses, map(float, read(select(*counts))[0]), strict=True))

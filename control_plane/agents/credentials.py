@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Never
 
 from flask import current_app
+from sqlalchemy import Select, select
 
 from control_plane.agents import heads
 from control_plane.agents.heads import Head
@@ -18,9 +19,11 @@ from control_plane.database import db, now, transaction
 from control_plane.errors import Unauthenticated
 from control_plane.instances.models import Instance
 from control_plane.settings import Settings
+from control_plane.work.clock import moment
 from control_plane.work.lease import Lease
 
-BOOTSTRAP_LIFETIME = timedelta(minutes=30)
+BOOTSTRAP_LIFETIME = 1800.0
+"""Seconds."""
 OFFER_EVERY = timedelta(minutes=1)
 """How often at most an agent is offered another secret while it has not used the one before."""
 
@@ -57,10 +60,9 @@ class Bootstrap:
 
     @property
     def waiting(self) -> bool:
-        agent = db.session.get(Agent, self.lease.instance_id)
-        expires = agent.bootstrap_expires_at if agent is not None else None
+        waiting = db.session.scalar(_waiting(self.lease.instance_id).with_only_columns(Agent.instance_id))
         db.session.rollback()
-        return expires is not None and expires > now()
+        return waiting is not None
 
     @property
     def silent(self) -> bool:
@@ -70,7 +72,7 @@ class Bootstrap:
         return silent
 
     def accepts(self, token: str) -> bool:
-        agent = db.session.get(Agent, self.lease.instance_id)
+        agent = db.session.scalar(_waiting(self.lease.instance_id))
         accepted = agent is not None and _fits(agent, token)
         db.session.rollback()
         return accepted
@@ -80,7 +82,7 @@ class Bootstrap:
         with self.lease.fenced() as instance:
             agent = db.session.get(Agent, instance.id) or Agent(instance_id=instance.id)
             agent.bootstrap_hash = digest(token)
-            agent.bootstrap_expires_at = now() + BOOTSTRAP_LIFETIME
+            agent.bootstrap_expires_at = moment(BOOTSTRAP_LIFETIME)
             db.session.add(agent)
         return token
 
@@ -89,14 +91,14 @@ def register(instance_id: str, token: str) -> str:
     """Trade a bootstrap token for the agent's secret. Raises Unauthenticated and Gone."""
     secret = secrets.token_urlsafe(32)
     with transaction() as session:
-        agent = session.get(Agent, instance_id, with_for_update=True)
+        agent = session.scalar(_waiting(instance_id).with_for_update())
         if agent is None or not _fits(agent, token):
             _refuse(instance_id, "The bootstrap token is used up, too old or not this instance's.")
         agent.bootstrap_hash = agent.bootstrap_expires_at = None
         agent.secret_hash = digest(secret)
         agent.next_secret_hash = agent.former_secret_hash = agent.secret_offered_at = None
         agent.secret_since = now()
-        agent.last_seen_at = now()
+        agent.last_seen_at = moment()
     return secret
 
 
@@ -170,16 +172,21 @@ def _is_due(agent: Agent | Head, days: float) -> bool:
 def _refuse(instance_id: str, why: str) -> Never:
     if db.session.get(Instance, instance_id) is None:
         raise Gone
+    log.warning("refused %s, which spoke for the agent of instance %s: %s", address(), instance_id, why)
     raise Unauthenticated(why)
 
 
-def _fits(agent: Agent, token: str) -> bool:
-    return (
-        agent.bootstrap_hash is not None
-        and agent.bootstrap_expires_at is not None
-        and agent.bootstrap_expires_at > now()
-        and hmac.compare_digest(agent.bootstrap_hash, digest(token))
+def _waiting(instance_id: str) -> Select[Agent]:
+    """The agent, if it has a bootstrap token that may still be traded in."""
+    return select(Agent).where(
+        Agent.instance_id == instance_id,
+        Agent.bootstrap_hash.is_not(None),
+        Agent.bootstrap_expires_at > moment(),
     )
+
+
+def _fits(agent: Agent, token: str) -> bool:
+    return hmac.compare_digest(agent.bootstrap_hash or "", digest(token))
 
 
 def _reachable(bind: str) -> str:

@@ -3,11 +3,15 @@
 from datetime import datetime
 from typing import Protocol, cast
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, func, select
 
 from control_plane.agents.models import Agent
 from control_plane.database import read
 from control_plane.instances.models import Instance
+from control_plane.work.clock import moment
+
+SEEN_EVERY = 20.0
+"""Seconds. How often an agent's freshness is written at most."""
 
 
 class Head(Protocol):
@@ -26,7 +30,9 @@ class Head(Protocol):
     @property
     def secret_offered_at(self) -> datetime | None: ...
     @property
-    def last_seen_at(self) -> datetime | None: ...
+    def to_be_noted(self) -> bool:
+        """Whether its freshness is to be written again."""
+
     @property
     def revision(self) -> int: ...
     @property
@@ -48,7 +54,7 @@ _HEAD = (
         _AGENTS.c.former_secret_hash,
         _AGENTS.c.secret_since,
         _AGENTS.c.secret_offered_at,
-        _AGENTS.c.last_seen_at,
+        func.coalesce(_AGENTS.c.last_seen_at < moment(-SEEN_EVERY), True).label("to_be_noted"),
         _INSTANCES.c.revision,
         _INSTANCES.c.desired_revision,
         _INSTANCES.c.converged_revision,

@@ -5,7 +5,6 @@ import json
 import logging
 import threading
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any
 
 from flask import Flask
@@ -13,10 +12,9 @@ from sqlalchemy import update
 
 from control_plane.agents.heads import Head
 from control_plane.agents.models import Agent
-from control_plane.database import now, transaction
+from control_plane.database import transaction
+from control_plane.work.clock import moment
 
-SEEN_EVERY = timedelta(seconds=20)
-"""How often an agent's freshness is written at most."""
 WRITE_SECONDS = 2.0
 """So long the freshness of agents is gathered, to be written together."""
 KEPT = 20_000
@@ -69,7 +67,7 @@ class Attendance:
 
     def note(self, head: Head) -> None:
         """The agent was heard of just now."""
-        if head.last_seen_at is None or now() - head.last_seen_at > SEEN_EVERY:
+        if head.to_be_noted:
             with self._lock:
                 self._heard.add(head.instance_id)
 
@@ -102,6 +100,6 @@ class Attendance:
                 session.execute(
                     update(Agent)
                     .where(Agent.instance_id.in_(heard[first : first + _AT_ONCE]))
-                    .values(last_seen_at=now()),
+                    .values(last_seen_at=moment()),
                     execution_options={"synchronize_session": False},
                 )

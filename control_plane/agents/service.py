@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from typing import Any, Protocol, cast
 
@@ -28,6 +29,8 @@ _MIB = 1 << 20
 _ACTOR = "agent"
 """Who acts, in events."""
 
+log = logging.getLogger(__name__)
+
 
 def take(instance_id: str, report: Report) -> int | None:
     """Store a report; writes nothing when it says nothing new. Raises Gone.
@@ -36,6 +39,14 @@ def take(instance_id: str, report: Report) -> int | None:
     something that happened once.
     """
     told = _told(instance_id)
+    if _late(told, report):
+        log.warning(
+            "an old report of the agent of instance %s came: %d of its run %r, which was at %d already",
+            instance_id,
+            report["sequence"],
+            report["run"],
+            told.report["sequence"],
+        )
     if not _news(told, report):
         return None if _late(told, report) else told.revision
     with transaction() as session:

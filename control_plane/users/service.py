@@ -20,6 +20,7 @@ from control_plane.instances.models import Instance
 from control_plane.upsert import NONE, Outcome, Preconditions, assign, refuse_while_deleting
 from control_plane.users import verifiers
 from control_plane.users.models import User, user_key, user_uris
+from control_plane.work.clock import moment
 
 
 @dataclass(frozen=True)
@@ -221,7 +222,7 @@ def drop_expired() -> int:
 
     Returns how many.
     """
-    over = (User.expires_at <= now()) & User.deleting.is_(False) & Instance.deleting.is_(False)
+    over = (User.expires_at <= moment()) & User.deleting.is_(False) & Instance.deleting.is_(False)
     found = db.session.execute(select(User.id, Instance.id).join(User.instance).where(over)).all()
     db.session.rollback()
     dropped = 0

@@ -4,7 +4,6 @@ import logging
 import random
 import threading
 import time
-from datetime import timedelta
 
 from flask import Flask
 from sqlalchemy import or_, select, update
@@ -13,20 +12,20 @@ from control_plane import work
 from control_plane.agents.credentials import BOOTSTRAP_LIFETIME
 from control_plane.agents.models import Agent
 from control_plane.clouds import Cloud, CloudError
-from control_plane.database import db, locked, now, transaction
+from control_plane.database import db, locked, transaction
 from control_plane.events import service as events
 from control_plane.instances.models import Instance
 from control_plane.instances.status import summarise
 from control_plane.users.service import drop_expired
 from control_plane.work import survey, touches, turns
-from control_plane.work.clock import epoch
+from control_plane.work.clock import epoch, moment
 from control_plane.work.lease import free, void_ended
 
-SILENT = timedelta(seconds=60)
-"""An agent not heard of for so long is lost."""
+SILENT = 60.0
+"""Seconds. An agent not heard of for so long is lost."""
 FORGET_EVERY = 600.0
 """Seconds between two looks for events that are too old."""
-FIRST_WORD = timedelta(minutes=5)
+FIRST_WORD = 300.0
 """Likewise one that never registered, so long after it got its bootstrap token: a server boots first."""
 
 TURN = "sweep"
@@ -70,18 +69,19 @@ class Sweep:
                     if (left := turns.claim(TURN, self._seconds)) > 0:
                         pause = min(left, self._seconds)
                     else:
-                        self._sweep()
+                        self.sweep()
             except Exception:
                 log.exception("a sweep broke off; the next one follows")
             pause += random.uniform(0, 0.05) * self._seconds  # noqa: S311 - not all at the same moment
 
-    def _sweep(self) -> None:
+    def sweep(self) -> None:
+        """Once, in an app context; some of it only when its own turn has come."""
         request_due(self._runner)
         touches.prune()
         drop_expired()
         if turns.claim("forgetting events", FORGET_EVERY) == 0:
             events.forget(self._app.extensions["coffret_settings"].events_days)
-        if time.monotonic() - self._began > SILENT.total_seconds():
+        if time.monotonic() - self._began > SILENT:
             notice_silence()  # not before: nobody could be heard while nobody listened
         if turns.claim("survey", self._cloud.survey_seconds) == 0:
             self._survey()
@@ -123,9 +123,9 @@ def notice_silence() -> int:
         .join(Agent, Agent.instance_id == Instance.id)
         .where(
             or_(
-                Agent.last_seen_at < now() - SILENT,
+                Agent.last_seen_at < moment(-SILENT),
                 Agent.secret_hash.is_(None)
-                & (Agent.bootstrap_expires_at < now() + BOOTSTRAP_LIFETIME - FIRST_WORD),
+                & (Agent.bootstrap_expires_at < moment(BOOTSTRAP_LIFETIME - FIRST_WORD)),
             ),
             Instance.agent_lost.is_(False),
             Instance.deleting.is_(False),

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 from control_plane_fixtures import ControlPlane, eventually, with_guests
-from sqlalchemy import event, select, update
+from sqlalchemy import event, update
 from test_agents import Guest, guest, ready
 
+from control_plane.agents import heads
 from control_plane.agents.gate import Crowded, Gate
-from control_plane.agents.hearing import SEEN_EVERY, Attendance, LastWords, digest
+from control_plane.agents.heads import SEEN_EVERY
+from control_plane.agents.hearing import Attendance, LastWords, digest
 from control_plane.agents.models import Agent
 from control_plane.agents.spacing import LONGEST_RETURN, STEADY, Spacing
 from control_plane.database import db, now, transaction
@@ -103,12 +105,13 @@ def test_who_was_heard_of_is_written_together(with_guests: ControlPlane) -> None
     with with_guests.app.app_context():
         with transaction() as session:
             session.add_all(Agent(instance_id=found, secret_hash="x") for found in ids)
-        old = now() - SEEN_EVERY - timedelta(seconds=1)
+        old = now() - timedelta(seconds=SEEN_EVERY + 1)
         with transaction() as session:
             session.execute(update(Agent).values(last_seen_at=old))
-        seen = {row.instance_id: row for row in db.session.scalars(select(Agent))}
         for found in ids[:2]:
-            attendance.note(seen[found])  # type: ignore[arg-type]
+            head = heads.find(found)
+            assert head is not None
+            attendance.note(head)
         with statements(with_guests) as asked:
             attendance.write()
             attendance.write()
@@ -190,4 +193,4 @@ def test_agents_that_are_let_go_at_once_come_back_spread() -> None:
 
 
 def test_no_pause_makes_an_agent_look_lost() -> None:
-    assert max(LONGEST_RETURN, STEADY[1]) + 15 <= SILENT.total_seconds()
+    assert max(LONGEST_RETURN, STEADY[1]) + 15 <= SILENT

@@ -14,7 +14,7 @@ from control_plane import work
 from control_plane.database import db, transaction
 from control_plane.instances.models import Instance
 from control_plane.work import lease, processes
-from control_plane.work.clock import epoch
+from control_plane.work.clock import epoch, moment
 from control_plane.work.lease import LeaseLost
 
 __all__ = ["control_plane", "instance_id", "with_guests"]
@@ -22,6 +22,17 @@ __all__ = ["control_plane", "instance_id", "with_guests"]
 
 def test_the_databases_clock_is_the_time(instance_id: str) -> None:
     assert db.session.scalar(select(epoch())) == pytest.approx(time.time(), abs=1)
+    soon = db.session.scalar(select(moment(90.5)))
+    assert soon is not None
+    assert soon.timestamp() == pytest.approx(time.time() + 90.5, abs=1)
+
+
+def test_times_are_written_and_compared_by_the_databases_clock(instance_id: str) -> None:
+    write(instance_id, updated_at=moment(-20))
+    older, newer = (Instance.updated_at < moment(-19), Instance.updated_at > moment(-60))
+    assert db.session.scalar(select(Instance.id).where(older, newer)) == instance_id
+    for wrong in (Instance.updated_at > moment(-19), Instance.updated_at < moment(-60)):
+        assert db.session.scalar(select(Instance.id).where(wrong)) is None
 
 
 def test_only_one_has_the_lease(instance_id: str) -> None:
