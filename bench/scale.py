@@ -6,12 +6,14 @@ Exit code 1 when a target is missed. Names on the command line choose what is me
 import sys
 from collections.abc import Callable, Sequence
 
-from bench import agents, reconcile_throughput
+from bench import agents, api_mixed, reconcile_throughput, sweep_cost
 from bench.figure import Figure, show
 
 MEASURED: dict[str, Callable[[], Sequence[Figure]]] = {
     "agents": agents.measure,
     "reconcile": reconcile_throughput.measure,
+    "mixed": api_mixed.measure,
+    "sweep": sweep_cost.measure,
 }
 
 

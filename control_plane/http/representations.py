@@ -14,10 +14,8 @@ from flask import current_app
 from control_plane.database import Resource
 
 _IDENTITY = attrgetter("id", "revision")
-KEPT = 20_000
-"""Texts of rows at most in a process; the first ones kept go first."""
-KEPT_INSIDE = 64 * 2**20
-"""Characters at most of the texts of what is inside, for each kind; likewise."""
+KEPT = 64 * 2**20
+"""Characters of texts at most, in a process and for each kind; the first ones kept go first."""
 
 
 class Head(Protocol):
@@ -39,9 +37,11 @@ class Representations:
     ) -> None:
         self._dump = dump
         self._load = load
+        self._lock = threading.Lock()
         self._texts: dict[tuple[str, int], str] = {}
         self._revisions: dict[str, int] = {}
         """Row id -> the revision whose text is kept, in the order in which the rows came."""
+        self._size = 0
 
     def texts(self, heads: Sequence[Head]) -> list[str]:
         """The JSON text of each row, in order; a row that has just gone is left out."""
@@ -54,15 +54,17 @@ class Representations:
 
     def _keep(self, row: Resource) -> str:
         text = current_app.json.dumps(self._dump(row))
-        if len(self._revisions) >= KEPT and row.id not in self._revisions:
-            self._forget(next(iter(self._revisions)))
-        self._forget(row.id)
-        self._revisions[row.id] = row.revision
-        self._texts[row.id, row.revision] = text
+        with self._lock:
+            self._forget(row.id)
+            while self._texts and self._size + len(text) > KEPT:
+                self._forget(next(iter(self._revisions)))
+            self._revisions[row.id] = row.revision
+            self._texts[row.id, row.revision] = text
+            self._size += len(text)
         return text
 
     def _forget(self, row_id: str) -> None:
-        self._texts.pop((row_id, self._revisions.pop(row_id, 0)), None)
+        self._size -= len(self._texts.pop((row_id, self._revisions.pop(row_id, 0)), ""))
 
 
 class Insides:
@@ -98,7 +100,7 @@ class Insides:
     def _keep(self, row_id: str, revisions: Any, text: str) -> None:
         with self._lock:
             self._forget(row_id)
-            while self._texts and self._size + len(text) > KEPT_INSIDE:
+            while self._texts and self._size + len(text) > KEPT:
                 self._forget(next(iter(self._texts)))
             self._texts[row_id] = revisions, text
             self._size += len(text)

@@ -17,6 +17,7 @@ class Instance(Resource, db.Model):  # type: ignore[name-defined,misc]
         UniqueConstraint("project_id", "name"),
         Index(None, "next_reconcile_at"),
         Index(None, "lease_expires"),
+        Index(None, "project_id", "volume_size", "ram"),  # what counts against its quota
     )
 
     project_id: Mapped[str] = mapped_column(String(64))

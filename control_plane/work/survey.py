@@ -54,18 +54,25 @@ def take(cloud: Cloud) -> Survey:
     """
     before = _rows()
     objects = cloud.inventory.objects()
-    after = _rows()
     there = {(item.kind, item.id) for item in objects}
     missing = [
         Missing(kind, place[noted], instance_id, name)
         for instance_id, (name, place) in before.items()
         for kind, noted in NOTED.items()
         if noted in place and (kind, place[noted]) not in there
-        if instance_id in after and after[instance_id][1].get(noted) == place[noted]
     ]
-    rows = before.keys() | after.keys()
-    orphans = [item for item in objects if item.instance_id and item.instance_id not in rows]
-    return Survey(orphans, missing)
+    orphans = [item for item in objects if item.instance_id and item.instance_id not in before]
+    if not missing and not orphans:
+        return Survey([], [])
+    after = _rows()
+    return Survey(
+        [item for item in orphans if item.instance_id not in after],
+        [
+            item
+            for item in missing
+            if item.instance_id in after and after[item.instance_id][1].get(NOTED[item.kind]) == item.id
+        ],
+    )
 
 
 def look_after(found: Survey) -> None:

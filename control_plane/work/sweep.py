@@ -69,12 +69,13 @@ class Sweep:
                     if (left := turns.claim(TURN, self._seconds)) > 0:
                         pause = min(left, self._seconds)
                     else:
-                        self._sweep()
+                        self.sweep()
             except Exception:
                 log.exception("a sweep broke off; the next one follows")
             pause += random.uniform(0, 0.05) * self._seconds  # noqa: S311 - not all at the same moment
 
-    def _sweep(self) -> None:
+    def sweep(self) -> None:
+        """Once, in an app context; some of it only when its own turn has come."""
         request_due(self._runner)
         touches.prune()
         drop_expired()
