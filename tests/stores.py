@@ -225,7 +225,10 @@ class Store(Protocol):
         """Keep the state as it is now."""
 
     def clear(self, app: Flask) -> None:
-        """Leave nothing behind."""
+        """Leave nothing behind that another test could see; the application may lay it again."""
+
+    def close(self, app: Flask) -> None:
+        """The application is not used any more."""
 
 
 class File:
@@ -251,6 +254,9 @@ class File:
         let_go(app)
         for file in self._folder(app).glob("coffret.db*"):
             file.unlink()
+
+    def close(self, app: Flask) -> None:
+        self.clear(app)
 
     def _folder(self, app: Flask) -> Path:
         folder: Path = app.extensions["coffret_settings"].data_dir
@@ -306,9 +312,13 @@ class OnServer:
 
     def clear(self, app: Flask) -> None:
         let_go(app)
-        url = app.extensions["coffret_settings"].database_url
-        if url not in self._free:
-            self._free.append(url)
+
+    def close(self, app: Flask) -> None:
+        with app.app_context():
+            whole = db.inspect(db.engine).has_table("instances")
+        let_go(app)
+        if whole:
+            self._free.append(app.extensions["coffret_settings"].database_url)
 
     def _kept(self, app: Flask, copy: str | None) -> str:
         """MariaDB's schemas are databases, and so have to be told apart."""

@@ -168,7 +168,7 @@ def _control_plane(
     control_plane = ControlPlane(app, books)
     yield control_plane
     control_plane.stop()
-    store.clear(app)
+    store.close(app)
 
 
 @pytest.fixture

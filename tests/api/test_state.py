@@ -161,7 +161,7 @@ def small(store: Store, tmp_path: Path) -> Iterator[Flask]:
     with app.app_context():
         import_shipped(images=False)
     yield app
-    store.clear(app)
+    store.close(app)
 
 
 def test_no_request_needs_two_connections(small: Flask) -> None:

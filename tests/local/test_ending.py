@@ -63,7 +63,7 @@ def test_what_it_can_finish_in_time_is_finished(slow: Serving) -> None:
 
 def test_under_load_it_answers_all_that_is_sent_until_a_proxy_knows_and_loses_nothing() -> None:
     """Each client looks at /readyz before it writes, as a proxy does for it."""
-    with served(COFFRET_CLOUD="noop", COFFRET_DRAIN_SECONDS="3") as serving:
+    with served(COFFRET_CLOUD="noop", COFFRET_DRAIN_SECONDS="6") as serving:
         serving.start()
         assert serving.process is not None
         serving.put("/instances/orders", INSTANCE)
@@ -88,7 +88,11 @@ def test_under_load_it_answers_all_that_is_sent_until_a_proxy_knows_and_loses_no
             eventually(lambda: len(acknowledged) > 10, 60)
             began = time.monotonic()
             serving.process.send_signal(signal.SIGTERM)
-            assert ended.wait(3), "it says at once that it ends"
+            assert ended.wait(6), "it says at once that it ends"
+            fresh = requests.get(
+                f"{serving.url}/readyz", timeout=10
+            )  # a proxy's looks are connections anew
+            assert (fresh.status_code, fresh.json()["status"]) == (503, "ending")
             assert sum(writer.result(60) for writer in writers) == len(acknowledged)
         assert serving.process.wait(30) == 0
         assert time.monotonic() - began < 30
@@ -96,3 +100,18 @@ def test_under_load_it_answers_all_that_is_sent_until_a_proxy_knows_and_loses_no
         for path in acknowledged:
             assert serving.call("GET", path).status_code == 200
         assert "Traceback" not in serving.log()
+
+
+def test_a_gateway_goes_on_until_a_proxy_knows() -> None:
+    with served(COFFRET_CLOUD="noop", COFFRET_DRAIN_SECONDS="6") as gateway:
+        gateway.role = "agents"
+        gateway.start()
+        assert gateway.process is not None
+        gateway.process.send_signal(signal.SIGTERM)
+
+        def told() -> bool:
+            answer = requests.get(f"{gateway.url}/readyz", timeout=10)  # one that is refused fails the test
+            return answer.status_code == 503 and answer.json()["status"] == "ending"
+
+        eventually(told, 6)
+        assert gateway.process.wait(30) == 0
