@@ -1,7 +1,7 @@
 """`coffret` on the cloud of these tests: python coffret.py serve|worker …
 
 CHAOS_SITE is the cloud's folder, CHAOS_SEED what its failures are drawn by, CHAOS_TTL the seconds that a
-lease lasts.
+lease lasts, CHAOS_SILENT those after which an agent is lost.
 """
 
 import os
@@ -17,9 +17,10 @@ if __name__ == "__main__":
 
     from control_plane import cli
     from control_plane.clouds import registry
-    from control_plane.work import lease
+    from control_plane.work import lease, sweep
 
     registry.CLOUDS["noop"] = open_cloud
     lease.TTL = float(os.environ["CHAOS_TTL"])
     lease._RENEW_AFTER = lease.TTL / 4
+    sweep.SILENT = float(os.environ["CHAOS_SILENT"])
     cli.main(prog_name="coffret")

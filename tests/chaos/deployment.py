@@ -111,6 +111,7 @@ class Deployment:
             "COFFRET_RATE_WRITES": WEIGHTLESS,
             "CHAOS_SITE": str(folder / "site"),
             "CHAOS_TTL": str(ttl),
+            "CHAOS_SILENT": "60",
         }
         settings = Settings(data_dir=folder, cloud="noop", database_url=database_url, secrets_keys=keys)
         self.app = create_app(settings, over(self.site))

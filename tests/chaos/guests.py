@@ -24,6 +24,7 @@ class Guest:
         self.engine: dict[str, dict[str, str]] = {"databases": {}, "users": {}}
         """Names, and the ids of what they were made for."""
         self.gone = False
+        self.vanished = threading.Event()
         self.secret = ""
         self.directive: dict[str, Any] = {}
         self._run = uuid.uuid4().hex
@@ -37,6 +38,9 @@ class Guest:
     def work(self, over: threading.Event) -> None:
         """Until the instance is gone or it is all over."""
         while not over.is_set() and not self.gone:
+            if self.vanished.is_set():
+                over.wait(_PAUSE)
+                continue
             try:
                 pause = self.sync() if self.secret else self.register()
             except (requests.RequestException, ValueError):
