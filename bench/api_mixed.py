@@ -83,7 +83,7 @@ def _load(stack: ExitStack, url: str, count: int) -> "Load":
         serving("noop", WORKERS, project=many.LARGE_PROJECT, role="api", database_url=own)
     )
     many.fill(api, own, count)
-    with many.opened(own, api.data):
+    with many.opened(own, api):
         tokens = many.tokens_of(PROJECTS)
     return Load(api, tokens, many.names(count))
 

@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 from flask import Flask
 from sqlalchemy import Table, select, text
 
-from bench.service import Service
+from bench.service import Service, keys_for
 from control_plane.agents import double
 from control_plane.agents.models import Agent
 from control_plane.app import ServerRole, create_app
@@ -53,7 +52,7 @@ def fill(api: Service, url: str, count: int) -> None:
     for user in USERS:
         grants = [{"database": "database-0", "privileges": ["CONNECT"]}]
         api.put(f"{first}/users/{user}", {"password": "of-the-bench-123", "grants": grants})
-    with opened(url, api.data):
+    with opened(url, api):
         copy(_converge(), count)
         vacuum()
 
@@ -77,9 +76,10 @@ def vacuum() -> None:
 
 
 @contextmanager
-def opened(url: str, folder: Path) -> Iterator[Flask]:
-    """The application over that database, within its context."""
-    settings = Settings(data_dir=folder, database_url=url, cloud="noop")
+def opened(url: str, api: Service) -> Iterator[Flask]:
+    """The application of `api` over its database, within its context."""
+    keys = keys_for(api.data.parent)
+    settings = Settings(data_dir=api.data, database_url=url, secrets_keys=keys, cloud="noop")
     app = create_app(settings, open_cloud(settings), ServerRole.API)
     with app.app_context():
         yield app

@@ -46,7 +46,7 @@ def measure() -> list[Figure]:
         psycopg.connect(url.replace("+psycopg", "")) as connection,
     ):
         many.fill(api, url, INSTANCES)
-        with many.opened(url, api.data) as app:
+        with many.opened(url, api) as app:
             sweep, floor = _sweeps(app, connection)
         scrape = median(
             _seconds(lambda: api.http.get(f"{api.url}/metrics", timeout=60).raise_for_status())
