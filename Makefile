@@ -130,7 +130,7 @@ bench: setup-dev provider ## Measure; one line a figure
 	@python -m bench
 
 .PHONY: bench-scale
-bench-scale: setup-dev ## Measure many instances and agents on PostgreSQL; 10 minutes
+bench-scale: setup-dev ## Measure many instances and agents on PostgreSQL; 13 minutes
 	@python -m bench.scale
 
 .PHONY: bench-openstack

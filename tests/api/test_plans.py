@@ -128,6 +128,11 @@ def test_no_request_reads_all_instances(control_plane: ControlPlane, first: str)
     assert scans(calls) == []
 
 
+def test_the_nearest_of_many_is_guessed(control_plane: ControlPlane, first: str) -> None:
+    missing = control_plane.call("GET", "/instances/ordesr")
+    assert missing.json["detail"].endswith("Did you mean 'orders'?")
+
+
 def test_no_sweep_reads_all_instances_for_what_is_due(control_plane: ControlPlane, first: str) -> None:
     app = control_plane.app
     cloud, runner = app.extensions["coffret_cloud"], app.extensions["coffret_runner"]

@@ -45,6 +45,7 @@ class Process:
         self.environment = environment
         self._arguments = arguments
         self._log = folder / f"{name}.log"
+        self._starts = 0
         self.running: subprocess.Popen[bytes] | None = None
 
     @property
@@ -52,6 +53,7 @@ class Process:
         return f"http://{self.environment['COFFRET_BIND']}"
 
     def start(self) -> None:
+        self._starts = self.log().count("working on up to") + 1
         with self._log.open("ab") as log:
             self.running = subprocess.Popen(
                 [sys.executable, str(COFFRET), *self._arguments],
@@ -67,6 +69,12 @@ class Process:
             return requests.get(f"{self.url}/readyz", timeout=10).ok
         except requests.RequestException:
             return False
+
+    def is_up(self) -> bool:
+        """Whether it has come up since it was started last; a worker says so in its log."""
+        if self._arguments[0] == "worker":
+            return self.log().count("working on up to") >= self._starts
+        return self.answers()
 
     def send(self, number: signal.Signals) -> None:
         assert self.running is not None
@@ -146,8 +154,8 @@ class Deployment:
             _, self.token = tokens.create("chaos", "chaos", Role.ADMIN)
         for process in others:
             process.start()
-        for process in self.of("api", "agents", "all"):
-            eventually(process.answers, STARTING)
+        for process in others:
+            eventually(process.is_up, STARTING)
         gateways = [process.url for process in self.of("agents", "all")]
         self.guests = Guests(self.site, gateways, random.Random(self.chance.random()))
 
