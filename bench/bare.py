@@ -27,6 +27,7 @@ class _Bare(BaseApplication):
 
     def load(self) -> Flask:  # type: ignore[override]
         app = Flask(__name__)
+        app.extensions["coffret_settings"] = self._settings  # the workers ask how patient they are to be
 
         @app.get("/", defaults={"path": ""})
         @app.get("/<path:path>")

@@ -91,6 +91,8 @@ class Instance(Resource, db.Model):  # type: ignore[name-defined,misc]
     """The process that has it (work.processes)."""
     next_reconcile_at: Mapped[float | None]
     """Likewise; None: nothing to do until something changes."""
+    asked_by: Mapped[str | None] = mapped_column(String(64))
+    """Id of the newest request of a client that asked for a reconcile; None once it has what it wanted."""
     handed_over_at: Mapped[float | None]
     """When the sweep last gave it to a runner; None: somebody has taken it up since."""
     attempts: Mapped[int] = mapped_column(default=0)

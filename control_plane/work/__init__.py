@@ -1,8 +1,8 @@
 """Work: request(), the lease, the runner, the broker and the sweep."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
-from flask import current_app
+from flask import current_app, g
 from sqlalchemy import or_, select, update
 
 from control_plane import clouds
@@ -22,16 +22,24 @@ class Runner(Protocol):
 def request(instance_id: str, delay: float = 0) -> None:
     """Ask for a reconcile of the instance in `delay` seconds, inside a transaction.
 
-    The row says so once it has committed, so that the sweep finds what a dead process was asked for.
+    The row says so once it has committed, so that the sweep finds what a dead process was asked for. It
+    also says which request of a client asked last; what agents report is about what was asked for before.
     """
     due = epoch() + delay
     later = or_(Instance.next_reconcile_at.is_(None), Instance.next_reconcile_at > due)
     # asked apart, as in the lease
-    if db.session.scalar(select(later).where(Instance.id == instance_id).with_for_update()):
+    known = select(later.label("later"), Instance.asked_by).where(Instance.id == instance_id)
+    row = db.session.execute(known.with_for_update()).one_or_none()
+    columns: dict[str, Any] = {"next_reconcile_at": due} if row and row.later else {}
+    asker = g.get("request_id") if g.get("caller") else None
+    if row and asker not in (None, row.asked_by):
+        columns["asked_by"] = asker
+    if columns:
         db.session.execute(
-            update(Instance).where(Instance.id == instance_id).values(next_reconcile_at=due),
+            update(Instance).where(Instance.id == instance_id).values(columns),
             execution_options={"synchronize_session": False},
         )
+    if "next_reconcile_at" in columns:
         # else it is due by then already, and whoever saw to that has asked the runner, or the sweep will
         runner: Runner = current_app.extensions["coffret_runner"]
         after_commit(lambda: runner.request(instance_id, delay))

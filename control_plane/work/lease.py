@@ -40,6 +40,8 @@ class Lease:
     token: str
     look_again: float
     """What acquire() put into next_reconcile_at; an earlier time there means: asked for meanwhile."""
+    asked_by: str | None
+    """Id of the request of a client that asked last, if what it wants is not done yet."""
     _renewed: float = field(default_factory=time.monotonic)
 
     @contextmanager
@@ -62,10 +64,11 @@ class Lease:
             with self.fenced():
                 pass
 
-    def release(self, instance: Instance, look_again_in: float | None) -> bool:
+    def release(self, instance: Instance, look_again_in: float | None, *, finished: bool = False) -> bool:
         """Give the lease back inside its last fenced transaction; look again after so many seconds.
 
-        None: when asked. Returns whether the instance was asked for meanwhile: then it is due at once.
+        None: when asked. `finished`: all that was asked for is done, and who asked is forgotten. Returns
+        whether the instance was asked for meanwhile: then it is due at once.
         """
         due = instance.next_reconcile_at
         asked = due is not None and due < self.look_again
@@ -73,7 +76,11 @@ class Lease:
         db.session.execute(
             update(Instance)
             .where(Instance.id == self.instance_id)
-            .values(**_FREE, next_reconcile_at=due if asked else again),
+            .values(
+                **_FREE,
+                next_reconcile_at=due if asked else again,
+                asked_by=None if finished and not asked else Instance.asked_by,
+            ),
             execution_options={"synchronize_session": False},
         )
         return asked
@@ -118,9 +125,10 @@ def _acquire(instance_id: str, token: str) -> Lease | None:
             ),
             execution_options={"synchronize_session": False},
         )
-        look_again = session.scalar(select(Instance.next_reconcile_at).where(Instance.id == instance_id))
+        written = select(Instance.next_reconcile_at, Instance.asked_by).where(Instance.id == instance_id)
+        look_again, asked_by = session.execute(written).one()
     assert look_again is not None  # noqa: S101 - written three lines above
-    return Lease(instance_id, token, look_again)
+    return Lease(instance_id, token, look_again, asked_by)
 
 
 def free() -> ColumnElement[bool]:

@@ -11,6 +11,7 @@ from control_plane.database import repeated
 from control_plane.events import service as events
 from control_plane.instances.models import Instance
 from control_plane.instances.reconcile import Look, reconcile
+from control_plane.instances.status import settled
 from control_plane.metrics import Metrics
 from control_plane.work import lease as leases
 from control_plane.work.lease import Lease, LeaseLost
@@ -28,6 +29,7 @@ def look_at(app: Flask, cloud: Cloud, instance_id: str) -> float | None:
         lease = _take(instance_id)
         if lease is None:
             return None
+        g.request_id = lease.asked_by
         began, outcome = time.monotonic(), "failed"
         try:
             look = _look(lease, cloud)
@@ -89,7 +91,12 @@ def _finish(lease: Lease, look: Look) -> float | None:
             log.log(logging.WARNING if look.failed else logging.INFO, "%s", look.sentence)
             instance.sentence = look.sentence
             events.record("failure" if look.failed else "progress", look.sentence, instance)
-        return 0 if lease.release(instance, again) else again
+        return 0 if lease.release(instance, again, finished=_finished(look, instance)) else again
+
+
+def _finished(look: Look, instance: Instance) -> bool:
+    """Whether nothing is left of what was asked for, its agent's part included."""
+    return not (look.failed or look.pending) and settled(instance)
 
 
 def backoff(attempts: int) -> float:

@@ -127,6 +127,25 @@ def events_of(guest: Guest, kind: str) -> list[str]:
     return [item["message"] for item in answer.json["items"]]
 
 
+def test_an_instance_becomes_ready_for_who_asked_and_not_for_its_agents_request(
+    with_guests: ControlPlane,
+) -> None:
+    wanted = {"datastore": "postgresql", "flavor": "db.small", "volume": {"size": 1}}
+    numbered = {"X-Request-Id": "req-of-the-put"}
+    instance_id = with_guests.call("PUT", "/instances/orders", wanted, **numbered).json["id"]
+    with_guests.start()
+    with with_guests.app.app_context():
+        eventually(lambda: "waiting for its agent" in with_guests.row(instance_id).sentence)
+    guest = Guest(with_guests, instance_id)
+    guest.register()
+    guest.converge()
+    eventually(lambda: "nothing to do" in sentence(guest))
+    progress = with_guests.call("GET", "/events?instance=orders&kind=progress").json["items"]
+    assert {event["request_id"] for event in progress} == {"req-of-the-put"}
+    with with_guests.app.app_context():
+        eventually(lambda: with_guests.row(instance_id).asked_by is None)
+
+
 def test_a_bootstrap_token_works_once(guest: Guest) -> None:
     token = guest.control_plane.compute.tokens[guest.instance_id]
     assert guest.register(token).status_code == 200

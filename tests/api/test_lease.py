@@ -8,9 +8,11 @@ import time
 import psutil
 import pytest
 from control_plane_fixtures import ControlPlane, control_plane, eventually, instance_id, with_guests, write
+from flask import g
 from sqlalchemy import select
 
 from control_plane import work
+from control_plane.auth.context import operator
 from control_plane.database import db, transaction
 from control_plane.instances.models import Instance
 from control_plane.work import lease, processes
@@ -161,6 +163,38 @@ def test_without_a_request_the_next_look_is_when_it_was_said_to_be(instance_id: 
         assert not held.release(instance, 600)
     due = db.session.scalar(select(Instance.next_reconcile_at - epoch()).filter_by(id=instance_id))
     assert due == pytest.approx(600, abs=2)
+
+
+def test_the_newest_request_is_known_until_what_it_wants_is_done(
+    control_plane: ControlPlane, instance_id: str
+) -> None:
+    revision = control_plane.row(instance_id).revision
+    request_as(control_plane, instance_id, "first")
+    with transaction():
+        work.request(instance_id)  # by nobody
+    held = lease.acquire(instance_id)
+    assert held is not None
+    assert held.asked_by == "first"
+    request_as(control_plane, instance_id, "second")
+    request_as(control_plane, instance_id, "third")
+    with held.fenced() as instance:
+        assert held.release(instance, 600, finished=True)
+    for finished, left in ((False, "third"), (True, None)):
+        held = lease.acquire(instance_id)
+        assert held is not None
+        assert held.asked_by == "third"
+        with held.fenced() as instance:
+            held.release(instance, 0, finished=finished)
+        assert control_plane.row(instance_id).asked_by == left
+    assert control_plane.row(instance_id).revision == revision, "it is not in what clients read"
+
+
+def request_as(control_plane: ControlPlane, instance_id: str, request_id: str) -> None:
+    """As a client does by what it wants of the instance."""
+    with control_plane.app.test_request_context():
+        g.caller, g.request_id = operator(), request_id
+        with transaction():
+            work.request(instance_id)
 
 
 def test_what_is_asked_for_in_a_transaction_that_fails_is_not_asked_for(

@@ -1,5 +1,6 @@
 """What is asked for is done, on the noop cloud."""
 
+import logging
 import os
 import threading
 import time
@@ -19,15 +20,20 @@ from control_plane_fixtures import (
 )
 from rabbitmq import RabbitMQ
 
+from control_plane import logs
 from control_plane.clouds import CloudError, CloudRefusal, Server, ServerSpec, Volume
 from control_plane.clouds.noop.drivers import Volumes
 from control_plane.database import now
 from control_plane.settings import Work
 from control_plane.work import lease, processes
+from control_plane.work.clock import epoch
 from control_plane.work.looking import LONGEST_BACKOFF, backoff
-from control_plane.work.sweep import Sweep
+from control_plane.work.sweep import Sweep, request_due
 
 __all__ = ["control_plane", "instance_id", "with_guests"]
+
+WANTED = {"datastore": "postgresql", "flavor": "db.small", "volume": {"size": 1}}
+NUMBERED = {"X-Request-Id": "req-of-the-put"}
 
 
 @pytest.fixture(params=list(Work))
@@ -221,6 +227,41 @@ def test_stop_does_not_wait_for_a_cloud_that_hangs(
     control_plane.runner.stop(patience=0.2)
     assert time.monotonic() - began < 2
     gate.opened.set()
+
+
+def test_what_is_done_for_a_request_has_its_id_and_what_nobody_asked_for_has_none(
+    control_plane: ControlPlane, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.handler.addFilter(logs.Ids())
+    caplog.set_level(logging.INFO, "control_plane.work.looking")
+    instance_id = control_plane.call("PUT", "/instances/orders", WANTED, **NUMBERED).json["id"]
+    control_plane.start()
+    with control_plane.app.app_context():
+        eventually(lambda: control_plane.row(instance_id).asked_by is None)
+    said = [record.about for record in caplog.records]  # type: ignore[attr-defined]
+    assert said
+    assert all(about == {"request_id": "req-of-the-put", "instance_id": instance_id} for about in said)
+    assert set(done_by_itself(control_plane)) == {("progress", "req-of-the-put")}
+    with control_plane.app.app_context():
+        del control_plane.books.servers[instance_id]
+        write(instance_id, next_reconcile_at=epoch() - 1)
+        assert request_due(control_plane.runner) == 1
+    eventually(lambda: ("repaired", None) in done_by_itself(control_plane))
+
+
+def test_what_fails_is_tried_again_for_who_asked(control_plane: ControlPlane) -> None:
+    control_plane.books.failures.append(CloudError("The volume service is down."))
+    control_plane.call("PUT", "/instances/orders", WANTED, **NUMBERED)
+    control_plane.start()
+    eventually(lambda: control_plane.instance()["status"]["ready"])
+    done = eventually(lambda: len(found := done_by_itself(control_plane)) > 1 and found)
+    assert done[:2] == [("failure", "req-of-the-put"), ("progress", "req-of-the-put")]
+
+
+def done_by_itself(control_plane: ControlPlane) -> list[tuple[str, str | None]]:
+    """Kind and request of each event of what no client and no agent did."""
+    events = control_plane.call("GET", "/events?instance=orders").json["items"]
+    return [(event["kind"], event["request_id"]) for event in events if event["actor"] == "coffret"]
 
 
 def test_sweep_and_runner_bring_an_instance_on_that_nobody_asks_for(control_plane: ControlPlane) -> None:
