@@ -4,7 +4,6 @@ import os
 import pwd
 import shutil
 import socket
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +12,8 @@ from typing import Any, cast
 import psutil
 import pytest
 
+from control_plane.clouds.local.account import readable
+from control_plane.clouds.local.binaries import copied
 from guest_agent import process
 from guest_agent.engines.base import Account, Home
 from guest_agent.protocol import DesiredEngine
@@ -68,18 +69,9 @@ def make_home(account: Account | None) -> Iterator[MakeHome]:
 
 def _readable(binaries: Path, root: Path, account: Account | None) -> Path:
     """The folder itself, or a copy of its tree where it lies in somebody's private place."""
-    if account is None:
+    if readable(binaries, account):
         return binaries
-    seen = subprocess.run(
-        ["test", "-r", str(binaries)], user=account.uid, group=account.gid, extra_groups=[]
-    )
-    if seen.returncode == 0:
-        return binaries
-    tree = binaries.parent if binaries.name == "bin" else binaries  # bin needs its ../lib
-    copy = root / f"binaries-{tree.name}"
-    if not copy.exists():
-        shutil.copytree(tree, copy, symlinks=True)
-    return copy / "bin" if tree is not binaries else copy
+    return copied(binaries, root / f"binaries-{binaries.parent.name}")
 
 
 @pytest.fixture(scope="session")

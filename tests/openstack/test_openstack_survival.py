@@ -55,7 +55,7 @@ class Mortal(Deployment):
         return self.folder / "faults"
 
     def command(self, *arguments: str) -> list[str]:
-        if not self.fault or arguments != ("serve",):
+        if not self.fault or arguments[0] != "serve":
             return super().command(*arguments)
         return [sys.executable, str(Path(__file__).with_name("faults.py")), *arguments]
 

@@ -45,28 +45,41 @@ class Binaries:
         ):
             return found
         with self._lock:
-            return self._copy(manager, found)
-
-    def _copy(self, manager: str, found: Path) -> Path:
-        """Copy the whole prefix, since programs look for their libraries beside their own folder."""
-        source = found.parent if found.name == "bin" else found
-        inside = found.relative_to(source)
-        copy = self.copies / f"{manager}-{_mark(found)}"
-        if not copy.is_dir():
-            new = copy.with_suffix(".new")
-            shutil.rmtree(new, ignore_errors=True)
             try:
-                shutil.copytree(source, new, symlinks=True)
-                for folder, _, names in os.walk(new):
-                    Path(folder).chmod(0o755)
-                    for file in (Path(folder) / name for name in names):
-                        if not file.is_symlink():
-                            file.chmod(0o755 if file.stat().st_mode & 0o100 else 0o644)
-                new.rename(copy)
+                return copied(found, self.copies / f"{manager}-{_mark(found)}")
             except OSError as error:
-                shutil.rmtree(new, ignore_errors=True)
                 raise CloudError(f"The binaries of {manager} cannot be copied: {error}") from error
-        return copy / inside
+
+
+def copied(found: Path, copy: Path) -> Path:
+    """The folder of programs in a copy that everyone can read, made unless it is there. Raises OSError.
+
+    Programs look for their libraries beside their own folder, so the whole prefix is copied, and where it
+    is in a wheel the folder of libraries that auditwheel puts beside the wheel's package.
+    """
+    prefix = found.parent if found.name == "bin" else found
+    root, parts = prefix, [prefix]
+    for package in (prefix, *prefix.parents):
+        libraries = package.parent / f"{package.name}.libs"
+        if libraries.is_dir():
+            root, parts = package.parent, [prefix, libraries]
+            break
+    if not copy.is_dir():
+        new = copy.with_suffix(".new")
+        shutil.rmtree(new, ignore_errors=True)
+        try:
+            for part in parts:
+                shutil.copytree(part, new / part.relative_to(root), symlinks=True)
+            for folder, _, names in os.walk(new):
+                Path(folder).chmod(0o755)
+                for file in (Path(folder) / name for name in names):
+                    if not file.is_symlink():
+                        file.chmod(0o755 if file.stat().st_mode & 0o100 else 0o644)
+            new.rename(copy)
+        except OSError:
+            shutil.rmtree(new, ignore_errors=True)
+            raise
+    return copy / found.relative_to(root)
 
 
 def _mark(folder: Path) -> str:
