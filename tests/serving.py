@@ -42,7 +42,8 @@ class Serving:
         self.session = requests.Session()
 
     def command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-W", "error::ResourceWarning", "-m", "control_plane.cli", *arguments]
+        # -P: else the code in the directory that tests run in comes before that in `path`
+        return [sys.executable, "-P", "-W", "error::ResourceWarning", "-m", "control_plane.cli", *arguments]
 
     @property
     def environment(self) -> dict[str, str]:

@@ -1,11 +1,16 @@
-"""This version beside the one before: its agents, and its API process on one state database."""
+"""This version beside the one before: its agents, and its API process and worker on one state database."""
 
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from rabbitmq import RabbitMQ
 from serving import ROOT, Serving, eventually, served
 from test_gateway import beside
+
+from control_plane.database import new_id
 
 INSTANCE = {"datastore": "postgresql", "flavor": "db.small", "volume": {"size": 1}}
 HERE = Path(__file__).parent
@@ -63,6 +68,47 @@ def test_an_api_process_of_the_version_before_works_beside_this_one() -> None:
             both(new, old, "begun-by-new")
         finally:
             old.stop()
+
+
+def test_a_worker_of_the_version_before_works_beside_this_one(rabbitmq: RabbitMQ) -> None:
+    with served(COFFRET_CLOUD="noop", COFFRET_WORK="celery", COFFRET_BROKER_URL=rabbitmq.url) as new:
+        new.settings["COFFRET_DEPLOYMENT"] = new.folder.name
+        new.start()
+        before = previous("control_plane", new.folder)
+        with worker(new, before):
+            both(new, new, "by-old")
+            with worker(new, ROOT):
+                names = [f"by-either-{number}" for number in range(10)]
+                for name in names:
+                    new.put(f"/instances/{name}", INSTANCE)
+                for name in names:
+                    new.ready(f"/instances/{name}")
+        with worker(new, ROOT):
+            for name in names:
+                assert new.call("DELETE", f"/instances/{name}").status_code == 202
+            eventually(lambda: not new.call("GET", "/instances").json()["items"], 60)
+
+
+@contextmanager
+def worker(serving: Serving, code: Path) -> Iterator[None]:
+    """A `coffret worker` of this code; it does not break off, and ends well."""
+    log = serving.folder / f"work-{new_id()}.log"
+    with log.open("ab") as said:
+        process = subprocess.Popen(
+            serving.command("worker", "--concurrency", "2"),
+            env=serving.environment | {"PYTHONPATH": str(code)},
+            stdout=said,
+            stderr=said,
+        )
+    try:
+        eventually(lambda: " ready." in log.read_text(), 60)
+        yield
+        process.terminate()
+        assert process.wait(60) == 0, log.read_text()
+        assert "Traceback" not in log.read_text(), log.read_text()
+    finally:
+        process.kill()
+        process.wait()
 
 
 def both(first: Serving, second: Serving, name: str) -> None:
