@@ -6,8 +6,8 @@ from contextlib import contextmanager
 
 PASSING = 16
 """Each with a connection to the state database at most."""
-WAITING = 500
-"""About a second's work: who comes then is told to come again rather than be left to wait."""
+WAITING = 4000
+"""Some seconds' work: who comes then is told to come again, up to a minute later, rather than to wait."""
 
 
 class Crowded(Exception):
