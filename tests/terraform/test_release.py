@@ -209,4 +209,4 @@ def test_goreleaser_makes_files_of_the_same_names() -> None:
 def test_the_manifest_names_the_protocol_that_the_provider_speaks() -> None:
     manifest = json.loads((PROVIDER / "terraform-registry-manifest.json").read_text())
     assert manifest == {"version": 1, "metadata": {"protocol_versions": ["6.0"]}}
-    assert "providerserver.Serve(" in (PROVIDER / "main.go").read_text()  # of the framework: protocol 6
+    assert "tf6server.Serve(" in (PROVIDER / "main.go").read_text()

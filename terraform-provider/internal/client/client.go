@@ -197,6 +197,7 @@ func (c *Client) do(
 		defer c.wholes.forget()
 	}
 	unanswered := false
+	var refusal error // the newest that the control plane said
 	for attempt := 1; ; attempt++ {
 		answer, err := c.once(ctx, method, path, content, header)
 		if err == nil {
@@ -205,6 +206,9 @@ func (c *Client) do(
 		problem := AsProblem(err)
 		if problem != nil {
 			problem.Unsure = unanswered
+			refusal = err
+		} else if refusal != nil && ctx.Err() != nil {
+			return nil, refusal // the time was over in the middle of asking again
 		}
 		unanswered = unanswered || mayHaveArrived(err)
 		pause, again := pauseBeforeRetry(method, err, attempt)
