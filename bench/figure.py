@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import median
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,7 @@ def show(figure: Figure) -> bool:
 
 
 def in_turns(rounds: int, measured: Callable[[], float], floor: Callable[[], float]) -> tuple[float, float]:
-    """Both of the round with the median ratio, measured in turns; whoever begins changes each round.
-
-    So a machine that becomes slower or faster between two rounds does not count.
-    """
+    """Medians of both, measured in turns; whoever begins changes each round."""
     values: list[float] = []
     floors: list[float] = []
     for number in range(rounds):
@@ -43,5 +41,4 @@ def in_turns(rounds: int, measured: Callable[[], float], floor: Callable[[], flo
         for measure, results in turns if number % 2 else reversed(turns):
             results.append(measure())
         sys.stderr.write(f"  round {number + 1} of {rounds}: {values[-1]:.4g}, floor {floors[-1]:.4g}\n")
-    rounds_by_ratio = sorted(zip(values, floors, strict=True), key=lambda both: both[0] / both[1])
-    return rounds_by_ratio[len(rounds_by_ratio) // 2]
+    return median(values), median(floors)
