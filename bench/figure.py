@@ -1,7 +1,7 @@
 """A figure: what was measured, its floor, and whether that is good enough."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -42,3 +42,16 @@ def in_turns(rounds: int, measured: Callable[[], float], floor: Callable[[], flo
             results.append(measure())
         sys.stderr.write(f"  round {number + 1} of {rounds}: {values[-1]:.4g}, floor {floors[-1]:.4g}\n")
     return median(values), median(floors)
+
+
+def run(measures: Mapping[str, Callable[[], Figure | Sequence[Figure]]], names: Sequence[str]) -> int:
+    """Measure and show what is named, or all. Returns the exit code: 1 when a target is missed."""
+    if unknown := set(names) - set(measures):
+        sys.stderr.write(f"There is no figure {min(unknown)!r}; known: {', '.join(measures)}.\n")
+        return 2
+    met = [show(figure) for name in names or measures for figure in _figures(measures[name]())]
+    return 0 if all(met) else 1
+
+
+def _figures(measured: Figure | Sequence[Figure]) -> Sequence[Figure]:
+    return [measured] if isinstance(measured, Figure) else measured

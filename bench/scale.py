@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from bench import agents, api_mixed, reconcile_throughput, sweep_cost
-from bench.figure import Figure, show
+from bench.figure import Figure, run
 
 MEASURED: dict[str, Callable[[], Sequence[Figure]]] = {
     "agents": agents.measure,
@@ -16,14 +16,5 @@ MEASURED: dict[str, Callable[[], Sequence[Figure]]] = {
     "sweep": sweep_cost.measure,
 }
 
-
-def main(names: list[str]) -> int:
-    if unknown := set(names) - set(MEASURED):
-        sys.stderr.write(f"There is no figure {min(unknown)!r}; known: {', '.join(MEASURED)}.\n")
-        return 2
-    met = [show(figure) for name in names or MEASURED for figure in MEASURED[name]()]
-    return 0 if all(met) else 1
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run(MEASURED, sys.argv[1:]))

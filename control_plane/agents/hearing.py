@@ -13,6 +13,7 @@ from sqlalchemy import update
 from control_plane.agents.heads import Head
 from control_plane.agents.models import Agent
 from control_plane.database import transaction
+from control_plane.work.beside import Beside
 from control_plane.work.clock import moment
 
 WRITE_SECONDS = 2.0
@@ -55,29 +56,20 @@ class LastWords:
         self._kept[instance_id] = revision, words
 
 
-class Attendance:
+class Attendance(Beside):
     """A thread that writes who was heard of, many agents at a time."""
 
     def __init__(self, app: Flask) -> None:
+        super().__init__("attendance")
         self._app = app
         self._lock = threading.Lock()
         self._heard: set[str] = set()
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="attendance", daemon=True)
 
     def note(self, head: Head) -> None:
         """The agent was heard of just now."""
         if head.to_be_noted:
             with self._lock:
                 self._heard.add(head.instance_id)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self, patience: float = 5) -> None:
-        self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join(patience)
 
     def _work(self) -> None:
         while not self._stopping.wait(WRITE_SECONDS):

@@ -2,7 +2,6 @@
 
 import itertools
 import logging
-import threading
 import time
 
 from flask import Flask
@@ -11,6 +10,7 @@ from sqlalchemy import select
 from control_plane.database import read
 from control_plane.instances.models import Instance
 from control_plane.work import touches
+from control_plane.work.beside import Beside
 from control_plane.work.changes import Changes
 
 LOOK_SECONDS = 0.5
@@ -24,28 +24,19 @@ _TABLE = Instance.__table__.c
 log = logging.getLogger(__name__)
 
 
-class Lookout:
+class Lookout(Beside):
     """A thread that asks what was touched, once for all who are parked, and not while nobody is."""
 
     def __init__(self, app: Flask, changes: Changes) -> None:
+        super().__init__("lookout")
         self._app = app
         self._changes = changes
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="lookout", daemon=True)
         self._looked = self._looked_at_all = time.monotonic()
         self._seen: set[int] = set()
         """Touches of the last look, which the next one finds again."""
         self._known: set[tuple[str, int]] = set()
         """Instances of the last full look, with their revisions."""
         self._blind = False
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self, patience: float = 5) -> None:
-        self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join(patience)
 
     def _work(self) -> None:
         while not self._stopping.wait(LOOK_SECONDS):

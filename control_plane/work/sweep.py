@@ -2,7 +2,6 @@
 
 import logging
 import random
-import threading
 import time
 
 from flask import Flask
@@ -18,6 +17,7 @@ from control_plane.instances.models import Instance
 from control_plane.instances.status import summarise
 from control_plane.users.service import drop_expired
 from control_plane.work import survey, touches, turns
+from control_plane.work.beside import Beside
 from control_plane.work.clock import epoch, moment
 from control_plane.work.lease import free, void_ended
 
@@ -37,27 +37,18 @@ _LOST = 30.0
 log = logging.getLogger(__name__)
 
 
-class Sweep:
+class Sweep(Beside):
     """A thread that sweeps every `seconds`, in turns with those of other processes."""
 
     def __init__(self, app: Flask, cloud: Cloud, runner: work.Runner, seconds: float) -> None:
+        super().__init__("sweep")
         self._app = app
         self._cloud = cloud
         self._runner = runner
         self._seconds = seconds
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="sweep", daemon=True)
         self._began = time.monotonic()
         self._known: set[str] = set()
         """What surveys said last; said once."""
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self, patience: float = 5) -> None:
-        self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join(patience)
 
     def _work(self) -> None:
         pause = 0.0
