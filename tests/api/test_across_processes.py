@@ -178,6 +178,7 @@ def announced(where: Elsewhere, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_a_touch_is_announced_once_even_when_its_commit_comes_late(
     guest: Guest, elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    guest.control_plane.runner.stop()  # whose writes would be announced as well
     named = announced(elsewhere, monkeypatch)
     with elsewhere.app.app_context(), elsewhere.changes.place("clients", guest.instance_id):
         elsewhere.lookout.look()
@@ -194,6 +195,7 @@ def test_a_write_without_a_touch_is_found_by_the_full_look(
     guest: Guest, elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As of a process of the version before, or of a commit that came very late."""
+    guest.control_plane.runner.stop()  # whose writes would be announced as well
     named = announced(elsewhere, monkeypatch)
 
     def full_look() -> list[str]:
