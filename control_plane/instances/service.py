@@ -370,6 +370,7 @@ def _ask_cloud(ctx: RequestContext, row: Instance | None, columns: Mapping[str, 
     version = db.session.get_one(DatastoreVersion, columns["datastore_version_id"])
     try:
         spec = _spec(row.id if row else "", ctx.project_id, version, columns)
+        db.session.commit()  # ends the reading, but keeps what was read: the cloud may take long
         clouds.current().validate(spec, ctx.keystone_token)
     except CloudRefusal as refusal:
         raise Invalid.field(refusal.pointer, str(refusal)) from refusal
