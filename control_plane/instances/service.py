@@ -138,6 +138,7 @@ def refuse_unless_usable(instance: Instance) -> None:
 def touch(instance: Instance, *, engine: bool = False) -> None:
     """The agent's directive has changed; `engine`: in what concerns the engine itself."""
     instance.desired_revision += 1
+    instance.wanted_by = work.asker() or instance.wanted_by
     if engine:
         instance.engine_revision = instance.desired_revision
     summarise(instance)
@@ -224,6 +225,7 @@ def _store(
                 cloud={},
                 report={},
                 conditions=[],
+                wanted_by=work.asker(),
                 **columns,
             )
             session.add(row)
@@ -368,6 +370,7 @@ def _ask_cloud(ctx: RequestContext, row: Instance | None, columns: Mapping[str, 
     version = db.session.get_one(DatastoreVersion, columns["datastore_version_id"])
     try:
         spec = _spec(row.id if row else "", ctx.project_id, version, columns)
+        db.session.commit()  # ends the reading, but keeps what was read: the cloud may take long
         clouds.current().validate(spec, ctx.keystone_token)
     except CloudRefusal as refusal:
         raise Invalid.field(refusal.pointer, str(refusal)) from refusal

@@ -8,6 +8,7 @@ from alembic import context
 from flask import current_app
 from sqlalchemy import Connection, text
 
+from control_plane import stores
 from control_plane.database import Base, UtcDateTime
 
 
@@ -35,6 +36,7 @@ def _alone(connection: Connection) -> Iterator[None]:
     if connection.dialect.name not in _LOCKS:
         yield
         return
+    stores.take_your_time(connection)
     take, give = _LOCKS[connection.dialect.name]
     connection.execute(text(take))
     connection.commit()  # the session holds it
@@ -48,7 +50,7 @@ def _alone(connection: Connection) -> Iterator[None]:
 
 _LOCKS = {
     "postgresql": (
-        "SET lock_timeout = 0; SELECT pg_advisory_lock(hashtext('coffret migrations'))",
+        "SELECT pg_advisory_lock(hashtext('coffret migrations'))",
         "SELECT pg_advisory_unlock(hashtext('coffret migrations'))",
     ),
     "mariadb": (

@@ -72,7 +72,7 @@ class Guest:
         return found
 
 
-def until(holds: Callable[[], object], timeout: float = 10) -> None:
+def until(holds: Callable[[], object], timeout: float = 30) -> None:
     deadline = time.monotonic() + timeout
     while not holds():
         assert time.monotonic() < deadline, "it did not come to hold"

@@ -109,7 +109,7 @@ class ControlPlane:
             self.directive = directive
             self.changed.notify_all()
 
-    def wait_for(self, holds: Predicate, timeout: float = 10) -> Report:
+    def wait_for(self, holds: Predicate, timeout: float = 30) -> Report:
         """The first report, of those to come or the newest, for which `holds`."""
         with self.changed:
             seen = max(0, len(self.reports) - 1)

@@ -50,7 +50,7 @@ def test_an_agent_registers_once_and_its_token_leaves_the_disk(
     for name in ("agent.json", "state.json"):
         assert stat.S_IMODE((guest.home / name).stat().st_mode) == 0o600
     assert guest.state["secret"] == "secret-1"
-    assert "i-1 registered" in guest.log
+    assert "INFO guest_agent.sync i-1: registered" in guest.log
     assert "secret-1" not in guest.log
     assert "token-1" not in guest.log
 
@@ -175,7 +175,7 @@ def test_a_new_directive_is_made_true_and_reported_while_no_sync_circles(
     began = time.monotonic()
     plane.want(directive("b", databases=[database("app", owner="ada")], users=[user("ada")]))
     report = plane.wait_for(running("b"))
-    assert time.monotonic() - began < 2  # the sync that was parked would go on for 25 s
+    assert time.monotonic() - began < 10  # the sync that was parked would go on for 25 s
     assert report["etag"] == "b"
     assert report["databases"][0]["done"]
     plane.wait_for(lambda report: bool(report["seen_databases"]))
@@ -197,7 +197,7 @@ def test_the_pause_that_the_control_plane_asks_for_is_kept_but_for_news(
     pid = guest.engine.pid
     assert pid
     os.kill(pid, signal.SIGKILL)
-    plane.wait_for(lambda report: report["engine"]["restarts"] == 2, 3)
+    plane.wait_for(lambda report: report["engine"]["restarts"] == 2, 30)
 
 
 def test_an_engine_that_dies_while_the_sync_is_parked_is_started_and_reported(
@@ -214,7 +214,7 @@ def test_an_engine_that_dies_while_the_sync_is_parked_is_started_and_reported(
     began = time.monotonic()
     plane.wait_for(lambda report: "ended by itself" in report["engine"]["message"])
     report = plane.wait_for(lambda report: report["engine"]["restarts"] == 2 and running("a")(report))
-    assert time.monotonic() - began < 2.5
+    assert time.monotonic() - began < 10
     assert guest.engine.pid not in (None, pid)
     told = [sentence for each in plane.reports for sentence in each["repairs"]]
     assert told == ["Started fake again after it had ended by itself."]

@@ -127,7 +127,7 @@ class ControlPlane:
         return row
 
 
-def eventually(holds: Callable[[], Any], seconds: float = 10) -> Any:
+def eventually(holds: Callable[[], Any], seconds: float = 30) -> Any:
     """What `holds` returns once it is true; fails when it does not become so."""
     deadline = time.monotonic() + seconds
     while not (found := holds()):

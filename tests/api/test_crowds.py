@@ -134,7 +134,7 @@ def test_past_the_gate_so_many_go_on_and_so_many_wait() -> None:
         waiting.start()
         eventually(lambda: _refused(gate))
         assert not entered.is_set()
-    waiting.join(5)
+    waiting.join(30)
     assert entered.is_set()
     assert not _refused(gate)
 

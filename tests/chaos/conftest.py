@@ -1,20 +1,37 @@
+import contextlib
 from collections.abc import Iterator
 
 import pytest
 from rabbitmq import SERVER, RabbitMQ, running
-from stores import PostgreSQL, started
+from stores import SERVERS, MariaDB, PostgreSQL, started
 
 
 @pytest.fixture(scope="session")
-def postgresql() -> Iterator[PostgreSQL]:
+def postgresql() -> Iterator[PostgreSQL | MariaDB]:
     """A server that is stopped and started; each test has a database of its own."""
-    try:
-        PostgreSQL.binaries()
-    except LookupError as missing:
-        pytest.skip(f"survival over a database server is not tested: {missing}")
-    with started(PostgreSQL) as server:
-        assert isinstance(server, PostgreSQL)
-        yield server
+    yield from _started("postgresql")
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[PostgreSQL | MariaDB]:
+    """Likewise."""
+    yield from _started("mariadb")
+
+
+@pytest.fixture(params=SERVERS)
+def server(request: pytest.FixtureRequest) -> PostgreSQL | MariaDB:
+    """Each of them."""
+    one: PostgreSQL | MariaDB = request.getfixturevalue(request.param)
+    return one
+
+
+def _started(name: str) -> Iterator[PostgreSQL | MariaDB]:
+    with contextlib.ExitStack() as stack:
+        try:
+            one = stack.enter_context(started(SERVERS[name]))
+        except LookupError as missing:
+            pytest.skip(f"survival over {name} is not tested: {missing}")
+        yield one
 
 
 @pytest.fixture(scope="session")

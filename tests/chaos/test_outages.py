@@ -6,9 +6,10 @@ import pytest
 from deployment import Deployment, deployed
 from rabbitmq import RabbitMQ
 from sqlalchemy import make_url
-from stores import PostgreSQL
+from stores import MariaDB, PostgreSQL
 from wire import Wire
 
+INSTANCES = {"postgresql": 40, "mariadb": 20}
 AWAY = 5
 """Seconds. Longer than anyone waits for one answer of the broker's."""
 
@@ -20,31 +21,33 @@ def populate(one: Deployment) -> None:
 
 
 @pytest.mark.chaos
-def test_without_rabbitmq_and_the_database_for_a_while(postgresql: PostgreSQL, broker: RabbitMQ) -> None:
-    with deployed("outages", postgresql.make("coffret_outages"), broker.url) as one:
+def test_without_rabbitmq_and_the_database_for_a_while(
+    server: PostgreSQL | MariaDB, broker: RabbitMQ
+) -> None:
+    with deployed("outages", server.make("coffret_outages"), broker.url) as one:
         populate(one)
-        with one.clients_at_work(count=4, instances=40):
-            for away in ([broker], [postgresql], [broker, postgresql]):
+        with one.clients_at_work(count=4, instances=INSTANCES[server.name]):
+            for away in ([broker], [server], [broker, server]):
                 time.sleep(one.chance.uniform(2, 4))
-                for server in away:
-                    server.stop()
+                for each in away:
+                    each.stop()
                 time.sleep(AWAY)
-                for server in away:
-                    server.start()
+                for each in away:
+                    each.start()
         one.audit()
 
 
 @pytest.mark.chaos
 def test_cut_off_from_rabbitmq_and_the_database_again_and_again(
-    postgresql: PostgreSQL, broker: RabbitMQ
+    server: PostgreSQL | MariaDB, broker: RabbitMQ
 ) -> None:
     broker_port = broker.address.rpartition(":")[2]
-    database, queue = Wire(postgresql.port), Wire(int(broker_port))
-    database_url = make_url(postgresql.make("coffret_cuts")).set(port=database.port)
+    database, queue = Wire(server.port), Wire(int(broker_port))
+    database_url = make_url(server.make("coffret_cuts")).set(port=database.port)
     broker_url = broker.url.replace(f":{broker_port}", f":{queue.port}")
     with deployed("cuts", database_url.render_as_string(hide_password=False), broker_url) as one:
         populate(one)
-        with one.clients_at_work(count=4, instances=40):
+        with one.clients_at_work(count=4, instances=INSTANCES[server.name]):
             for _ in range(6):
                 time.sleep(one.chance.uniform(1, 3))
                 wires = one.chance.choice(([database], [queue], [database, queue]))

@@ -7,7 +7,7 @@ import pytest
 from deployment import STARTING, Deployment, deployed
 from rabbitmq import RabbitMQ
 from serving import eventually
-from stores import PostgreSQL
+from stores import MariaDB, PostgreSQL
 
 
 def kill_one(one: Deployment) -> bool:
@@ -22,8 +22,13 @@ def kill_one(one: Deployment) -> bool:
     return True
 
 
-def test_killed_now_and_then_it_loses_and_doubles_nothing(postgresql: PostgreSQL, broker: RabbitMQ) -> None:
-    with deployed("few", postgresql.make("coffret_few"), broker.url) as one:
+@pytest.mark.parametrize(
+    "server", ["postgresql", pytest.param("mariadb", marks=pytest.mark.chaos)], indirect=True
+)
+def test_killed_now_and_then_it_loses_and_doubles_nothing(
+    server: PostgreSQL | MariaDB, broker: RabbitMQ
+) -> None:
+    with deployed("few", server.make("coffret_few"), broker.url) as one:
         for kind in ("api", "api", "worker", "worker", "agents", "agents"):
             one.add(kind)
         one.start()
