@@ -150,8 +150,8 @@ class MariaDB(_Process):
         super().__init__(folder, port)
         self._program, install = self.binaries()
         self._once(
-            install, "--no-defaults", f"--datadir={self.data}", "--auth-root-authentication-method=normal",
-            "--skip-test-db",
+            install, "--no-defaults", f"--datadir={self.data}", f"--tmpdir={self.run}",
+            "--auth-root-authentication-method=normal", "--skip-test-db",
         )  # fmt: skip
         self._first = self.run / "first.sql"
         self._first.write_text(
@@ -172,6 +172,7 @@ class MariaDB(_Process):
     def command(self) -> Sequence[str]:
         return [
             self._program, "--no-defaults", f"--datadir={self.data}", f"--port={self.port}",
+            f"--tmpdir={self.run}",  # a start removes temporary tables, anyone's
             "--bind-address=127.0.0.1", f"--socket={self.run}/s", f"--pid-file={self.run}/pid",
             f"--init-file={self._first}", "--skip-name-resolve", "--max-connections=300",
             "--innodb-flush-log-at-trx-commit=0", "--innodb-doublewrite=0",

@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pymysql
@@ -174,6 +175,20 @@ def test_an_interrupted_initialisation_is_done_again(new_place: Any) -> None:
     place.engine.health()
     assert not half.parent.exists()
     place.engine.stop()
+
+
+def test_a_start_removes_only_temporary_tables_of_its_own(place: Place, new_place: Any) -> None:
+    """It removes what has such a name in its folder for temporary files, whoever made it."""
+    left = Path(place.running("tmpdir")) / "#sql-temptable-1-2-3.MAI"
+    left.touch()
+    os.chown(left, *(getattr(place.home.account, each, -1) for each in ("uid", "gid")))
+    other = new_place()
+    other.up()
+    other.engine.stop()
+    assert left.exists()
+    place.engine.stop()
+    place.up()
+    assert not left.exists()
 
 
 def test_unknown_data_is_never_wiped(new_place: Any) -> None:
