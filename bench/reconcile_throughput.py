@@ -5,9 +5,9 @@ start, each with 4 threads; the time counts from when all of them take messages 
 ready and nothing is due. An instance takes two looks: one that makes it, one that tells that it is ready.
 
 The noop cloud answers at once, so this is what Coffret, PostgreSQL and RabbitMQ cost. They share this
-machine's cores: it grows with the workers until those are full. So what is asked of as many workers as there
-are cores is near to what one of them does times their number, or times what the cores had room for while it
-was alone. What is asked of more workers than cores is that they are not much worse than those.
+machine's cores: it grows with the workers until those are full. So what is asked of as many workers as
+there are cores is near to what one of them does times their number, or times what the cores had room for
+while it was alone. What is asked of more workers than cores is that they are not much worse than those.
 Nothing else does this: there is no floor.
 """
 

@@ -1,18 +1,17 @@
 """The log on standard error: one line a message, plain or JSON, with the ids of what it is about."""
 
-import json
 import logging
 import logging.config
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from flask import Flask, Response, g, has_app_context, request
 
 from control_plane.settings import LogFormat, Settings, Switch
+from guest_agent import logs as forms
 
-IDS = ("request_id", "instance_id", "project_id")
-"""Of what a message is about; `ids` puts them into the record."""
 QUIET = ("health.healthz", "health.readyz", "metrics.show")
 """Endpoints that are asked every few seconds, which is nothing to write down."""
 
@@ -29,12 +28,7 @@ def configuration(level: str, form: LogFormat) -> dict[str, Any]:
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {
-            "plain": {
-                "format": "%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s%(ids)s: %(message)s",
-                "datefmt": "%Y-%m-%dT%H:%M:%S",
-                "()": f"{__name__}.UtcFormatter",
-            },
-            "json": {"()": f"{__name__}.JsonFormatter"},
+            name: {"()": f"{forms.__name__}.{form.__name__}"} for name, form in forms.FORMATTERS.items()
         },
         "filters": {"ids": {"()": f"{__name__}.Ids"}},
         "handlers": {
@@ -56,44 +50,19 @@ def configuration(level: str, form: LogFormat) -> dict[str, Any]:
     }
 
 
-class Ids(logging.Filter):
-    """Puts into each record whose request, or whose instance's turn, it is written in."""
+class Ids(forms.Ids):
+    """Of the request, or of the instance's turn, that a record is written in."""
 
-    def filter(self, record: logging.LogRecord) -> bool:
-        known = _known() if has_app_context() else {}
-        record.about = known | getattr(record, "about", {})
-        record.ids = "".join(f" {known[name]}" for name in ("request_id", "instance_id") if name in known)
-        return True
-
-
-def _known() -> dict[str, str]:
-    caller = g.get("caller")
-    found = {
-        "request_id": g.get("request_id"),
-        "instance_id": g.get("instance_id"),
-        "project_id": caller.project_id if caller else None,
-    }
-    return {name: value for name, value in found.items() if value}
-
-
-class UtcFormatter(logging.Formatter):
-    converter = staticmethod(time.gmtime)
-
-
-class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time, level, logger, message, and the ids that are known."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-        said = {
-            "time": f"{moment}.{int(record.msecs):03d}Z",
-            "level": record.levelname,
-            "logger": record.name,
-            "message": record.getMessage(),
-        } | record.about  # type: ignore[attr-defined]
-        if record.exc_info:
-            said["exception"] = self.formatException(record.exc_info)
-        return json.dumps(said, ensure_ascii=False, default=str)
+    def known(self) -> Mapping[str, str]:
+        if not has_app_context():
+            return {}
+        caller = g.get("caller")
+        found = {
+            "request_id": g.get("request_id"),
+            "instance_id": g.get("instance_id"),
+            "project_id": caller.project_id if caller else None,
+        }
+        return {name: value for name, value in found.items() if value}
 
 
 def register(app: Flask, settings: Settings) -> None:

@@ -218,7 +218,8 @@ class Settings:
     log_level: LogLevel = _setting(LogLevel.INFO, "Level of the log on standard error.")
     log_format: LogFormat = _setting(
         LogFormat.PLAIN,
-        "Lines of the log: `plain` for people, or `json`, one object each ([more](logs.md)).",
+        "Lines of the log, and of the agents' logs: `plain` for people, or `json`, one object each"
+        " ([more](logs.md)).",
     )
     log_requests: Switch = _setting(
         Switch.ON, "Whether each request is a line in the log, at INFO: `on` or `off`."

@@ -2,13 +2,11 @@
 
 import argparse
 import json
-import logging
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from guest_agent import __version__, agent, catalogue, settings
+from guest_agent import __version__, agent, catalogue, logs, settings
 from guest_agent.engines import PLUGINS
 from guest_agent.engines.base import EngineError
 from guest_agent.settings import SettingsError
@@ -27,7 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if wanted.command == "stop" and not (home / settings.FILE).exists():
             sys.stderr.write(f"coffret-agent: no agent was ever set up in {home}; nothing to stop\n")
             return 0
-        _log_to_stderr(settings.read(home).instance_id)
+        known = settings.read(home)
+        logs.log_to_stderr(known.instance_id, known.log_format)
         return agent.run(home) if wanted.command == "run" else agent.stop(home)
     except (SettingsError, EngineError) as error:
         sys.stderr.write(f"coffret-agent: {error}\n")
@@ -53,18 +52,6 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--manager", required=True, choices=sorted(PLUGINS))
     command.add_argument("--version", required=True)
     return parser
-
-
-def _log_to_stderr(instance_id: str) -> None:
-    formatter = logging.Formatter(
-        f"%(asctime)s.%(msecs)03dZ {instance_id} %(message)s", datefmt="%Y-%m-%dT%H:%M:%S"
-    )
-    formatter.converter = time.gmtime
-    handler = logging.StreamHandler()
-    handler.setFormatter(formatter)
-    log = logging.getLogger("guest_agent")
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from guest_agent import PROTOCOL, __version__
+from guest_agent import PROTOCOL, __version__, logs
 from guest_agent.engines.base import Engine, EngineError
 from guest_agent.objects import ObjectPass, unforeseen
 from guest_agent.protocol import (
@@ -92,6 +92,15 @@ class Converger:
 
     def run(self, directive: Directive) -> bool:
         """One pass. True when the engine is up; how each object went is in the report."""
+        with logs.done_for(self._asked_by(directive)):
+            return self._run(directive)
+
+    def _asked_by(self, directive: Directive) -> str | None:
+        """The request that the directive is for, until a pass has come to its end; then it is kept so."""
+        settled = self._state.now.settled_etag == directive["etag"]
+        return None if settled else directive.get("request_id")
+
+    def _run(self, directive: Directive) -> bool:
         try:
             if self._volume:
                 self._volume.ensure()

@@ -80,6 +80,9 @@ class Directive(TypedDict):
     etag: str
     instance_id: str
     generation: int
+    request_id: NotRequired[str | None]
+    """Of the client that wants it, for the log; the newest if several do. None: nobody asked, or it was
+    worked through before. No other etag comes of it."""
     engine: DesiredEngine
     parameters: dict[str, str]
     """The whole configuration wanted, by the engine's names and in the engine's notation. What is

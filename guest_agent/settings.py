@@ -38,6 +38,8 @@ class Settings:
     """Account that the engine runs as; must be named when the agent is root."""
     drift_seconds: float = 10
     """Seconds between two looks for drift inside the engine."""
+    log_format: str = "plain"
+    """How the log is written: `plain` or `json`."""
 
 
 def read(home: Path) -> Settings:

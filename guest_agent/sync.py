@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-from guest_agent import settings
+from guest_agent import logs, settings
 from guest_agent.backoff import Backoff
 from guest_agent.client import Answer, Client, ControlPlaneError, GoneError, UnauthorizedError
 from guest_agent.protocol import Report
@@ -191,7 +191,12 @@ class Sync:
                 return False
             self._answered = sequence
             self._state.update(directive=directive)
-        log.info("new directive, generation %s, by %s", directive["generation"], answer.request_id)
+        with logs.done_for(directive.get("request_id")):
+            log.info(
+                "new directive, generation %s, in the answer to %s",
+                directive["generation"],
+                answer.request_id,
+            )
         self._on_directive()
         return True
 

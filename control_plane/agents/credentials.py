@@ -52,6 +52,11 @@ class Bootstrap:
         return settings.agent_ca.read_text() if settings.agent_ca else None
 
     @property
+    def log_format(self) -> str:
+        settings: Settings = current_app.extensions["coffret_settings"]
+        return str(settings.log_format)
+
+    @property
     def registered(self) -> bool:
         agent = db.session.get(Agent, self.lease.instance_id)
         registered = agent is not None and agent.secret_hash is not None

@@ -31,6 +31,7 @@ def build(instance: Instance) -> Directive | None:
         etag=instance.etag,
         instance_id=instance.id,
         generation=instance.generation,
+        request_id=instance.wanted_by,
         engine=engine(instance),
         parameters={name: as_text(value) for name, value in group.parameters.items()} if group else {},
         restart_policy="automatic" if instance.restart_policy == "automatic" else "manual",

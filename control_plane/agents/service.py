@@ -125,6 +125,8 @@ def _adopt(instance: Instance, report: Report) -> None:
     instance.converged_revision = min(
         instance.revision_of(report["converged_etag"]), instance.desired_revision
     )
+    if instance.converged_revision == instance.desired_revision:
+        instance.wanted_by = None
     _settle(instance, report)
     _finish_restart(instance, report["restart_done"])
 

@@ -192,6 +192,10 @@ class Bootstrap(Protocol):
         """PEM text of the CA that the agent shall know the control plane by; None: its system's."""
 
     @property
+    def log_format(self) -> str:
+        """How the agent shall write its log: `plain` or `json`."""
+
+    @property
     def registered(self) -> bool:
         """Whether an agent ever traded in a token."""
 

@@ -59,6 +59,9 @@ class Instance(Resource, db.Model):  # type: ignore[name-defined,misc]
     """Counts changes of the agent's directive, databases and users included."""
     engine_revision: Mapped[int] = mapped_column(REVISION, default=1)
     """The `desired_revision` of the newest change that concerns the engine itself."""
+    wanted_by: Mapped[str | None] = mapped_column(String(64))
+    """Id of the newest request of a client that changed the directive; None once the agent has worked it
+    through."""
 
     # Observed: written by reconcile (under the lease) and by agents' reports.
     cloud: Mapped[dict[str, Any]] = mapped_column(default=dict)

@@ -151,6 +151,7 @@ def _finish_rebuild(instance: Instance, server: Server) -> None:
 def _expect_another_engine(instance: Instance) -> None:
     """What the agent of the old server reported is not true of the new one."""
     instance.desired_revision += 1
+    instance.wanted_by = instance.asked_by or instance.wanted_by
     instance.engine_revision = instance.desired_revision
 
 

@@ -138,6 +138,7 @@ def refuse_unless_usable(instance: Instance) -> None:
 def touch(instance: Instance, *, engine: bool = False) -> None:
     """The agent's directive has changed; `engine`: in what concerns the engine itself."""
     instance.desired_revision += 1
+    instance.wanted_by = work.asker() or instance.wanted_by
     if engine:
         instance.engine_revision = instance.desired_revision
     summarise(instance)
@@ -224,6 +225,7 @@ def _store(
                 cloud={},
                 report={},
                 conditions=[],
+                wanted_by=work.asker(),
                 **columns,
             )
             session.add(row)

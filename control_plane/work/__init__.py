@@ -19,6 +19,11 @@ class Runner(Protocol):
     def request(self, instance_id: str, delay: float = 0) -> None: ...
 
 
+def asker() -> str | None:
+    """Id of the request that is being answered, if it is a client's."""
+    return g.get("request_id") if g.get("caller") else None
+
+
 def request(instance_id: str, delay: float = 0) -> None:
     """Ask for a reconcile of the instance in `delay` seconds, inside a transaction.
 
@@ -31,9 +36,8 @@ def request(instance_id: str, delay: float = 0) -> None:
     known = select(later.label("later"), Instance.asked_by).where(Instance.id == instance_id)
     row = db.session.execute(known.with_for_update()).one_or_none()
     columns: dict[str, Any] = {"next_reconcile_at": due} if row and row.later else {}
-    asker = g.get("request_id") if g.get("caller") else None
-    if row and asker not in (None, row.asked_by):
-        columns["asked_by"] = asker
+    if row and (asked_by := asker()) not in (None, row.asked_by):
+        columns["asked_by"] = asked_by
     if columns:
         db.session.execute(
             update(Instance).where(Instance.id == instance_id).values(columns),

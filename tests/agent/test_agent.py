@@ -50,7 +50,7 @@ def test_an_agent_registers_once_and_its_token_leaves_the_disk(
     for name in ("agent.json", "state.json"):
         assert stat.S_IMODE((guest.home / name).stat().st_mode) == 0o600
     assert guest.state["secret"] == "secret-1"
-    assert "i-1 registered" in guest.log
+    assert "INFO guest_agent.sync i-1: registered" in guest.log
     assert "secret-1" not in guest.log
     assert "token-1" not in guest.log
 

@@ -12,6 +12,7 @@ from sqlalchemy import event, update
 
 from control_plane.agents.models import Agent
 from control_plane.auth.tokens import digest
+from control_plane.clouds import CloudError
 from control_plane.database import db, now, transaction
 from control_plane.instances.models import Instance
 from control_plane.work.clock import moment
@@ -145,6 +146,74 @@ def test_an_instance_becomes_ready_for_who_asked_and_not_for_its_agents_request(
     assert {event["request_id"] for event in progress} == {"req-of-the-put"}
     with with_guests.app.app_context():
         eventually(lambda: with_guests.row(instance_id).asked_by is None)
+
+
+def test_a_directive_names_the_request_that_wants_it_until_it_is_worked_through(
+    with_guests: ControlPlane,
+) -> None:
+    call = with_guests.call
+    group = {"datastore": "postgresql", "parameters": {"work_mem": "8MB"}}
+    assert call("PUT", "/configuration-groups/fast", group).status_code == 201
+    wanted = {"datastore": "postgresql", "flavor": "db.small", "volume": {"size": 1}}
+    wanted["configuration_group"] = "fast"
+    guests = []
+    for name in ("orders", "stock"):
+        put = call("PUT", f"/instances/{name}", wanted, **{"X-Request-Id": f"req-of-{name}"})
+        guests.append(Guest(with_guests, put.json["id"]))
+    with_guests.start()
+    for guest, name in zip(guests, ("orders", "stock"), strict=True):
+        eventually(lambda at=guest: at.instance_id in with_guests.books.servers)
+        guest.register()
+        guest.converge()
+        assert guest.directive["request_id"] == f"req-of-{name}"
+
+    orders = guests[0]
+    first = {"X-Request-Id": "req-of-first"}
+    call("PUT", "/instances/orders/databases/shop", {}, **first)
+    call("PUT", "/instances/orders/databases/till?dry_run=true", {}, **{"X-Request-Id": "req-of-dry-run"})
+    orders.sync()
+    assert orders.directive["request_id"] == "req-of-first"
+    for request_id in ("req-of-second", "req-of-third"):
+        call("PUT", f"/instances/orders/databases/{request_id}", {}, **{"X-Request-Id": request_id})
+    orders.converge()
+    assert orders.directive["request_id"] == "req-of-third", "the newest of several"
+
+    group["parameters"] = {"work_mem": "16MB"}
+    call("PUT", "/configuration-groups/fast", group, **{"X-Request-Id": "req-of-the-group"})
+    for guest in guests:
+        guest.converge()
+        assert guest.directive["request_id"] == "req-of-the-group"
+
+    dropped = {"X-Request-Id": "req-of-the-drop"}
+    call("DELETE", "/instances/orders/databases/shop", **dropped)
+    orders.sync()
+    assert orders.directive["request_id"] == "req-of-the-drop"
+    before = orders.directive["etag"]
+    orders.converge()
+    assert orders.directive["etag"] != before, "without what was dropped"
+    assert orders.directive["request_id"] is None, "which nobody asked for"
+
+
+def test_the_directive_for_a_server_made_anew_names_who_asked_for_that(guest: Guest) -> None:
+    guest.register()
+    guest.converge()
+    plane = guest.control_plane
+    plane.call("GET", "/instances/orders?wait_for=ready&timeout=5")
+    eventually(lambda: "nothing to do" in sentence(guest))
+    plane.books.failures.append(CloudError("Nova is down."))
+    asked = {"X-Request-Id": "req-of-the-rebuild"}
+    assert plane.call("POST", "/instances/orders/actions", {"type": "rebuild"}, **asked).status_code == 202
+    eventually(lambda: "Nova is down" in sentence(guest))
+    given = []
+
+    def take() -> bool:
+        """As the old server's agent, which is done before the cloud begins, and then as the new one's."""
+        while guest.sync().status_code == 200:
+            given.append(guest.directive["request_id"])
+        return len(given) == 2
+
+    eventually(take)
+    assert set(given) == {"req-of-the-rebuild"}
 
 
 def test_a_bootstrap_token_works_once(guest: Guest) -> None:

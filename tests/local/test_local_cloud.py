@@ -1,6 +1,7 @@
 """The whole way on one machine: the API, the control plane, agents and real engines."""
 
 import importlib.util
+import json
 import os
 import shutil
 import signal
@@ -14,7 +15,7 @@ import psycopg
 import pytest
 import requests
 import valkey
-from serving import Serving, eventually, serving
+from serving import Serving, eventually, served, serving
 
 __all__ = ["serving"]
 
@@ -73,6 +74,26 @@ def test_a_valkey_instance_takes_its_users(serving: Serving) -> None:
     client.set("greeting", "hello")
     assert client.get("greeting") == b"hello"
     client.close()
+
+
+def test_one_request_is_found_in_the_logs_of_all_who_had_part_in_it() -> None:
+    with served(COFFRET_LOG_FORMAT="json") as serving:
+        serving.start()
+        serving.session.headers["X-Request-Id"] = "req-of-the-test"
+        instance_id = serving.put("/instances/cache", VALKEY)["id"]
+        serving.session.headers["X-Request-Id"] = "another"
+        serving.ready("/instances/cache")
+        (log,) = serving.folder.glob("instances/*/agent/agent.log")
+        lines = [json.loads(line) for line in (serving.log() + log.read_text()).splitlines()]
+        done = [line for line in lines if line.get("request_id") == "req-of-the-test"]
+        assert "control_plane.access" in {line["logger"] for line in done}
+        parts = {line["logger"] for line in done if line.get("instance_id") == instance_id}
+        assert {"control_plane.work.looking", "guest_agent.sync", "guest_agent.converge"} <= parts
+        serving.stop()
+        serving.settings["COFFRET_LOG_FORMAT"] = "plain"
+        serving.start()
+        plain = f" INFO guest_agent.agent {instance_id}: agent for valkey at work\n"
+        eventually(lambda: plain in log.read_text(), 30)
 
 
 def test_a_flavor_reaches_the_engine(orders: Serving) -> None:

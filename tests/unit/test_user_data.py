@@ -19,6 +19,7 @@ CA = "-----BEGIN CERTIFICATE-----\nMIIB…\n-----END CERTIFICATE-----\n"
 class Bootstrap:
     url: str = "https://coffret.example:8779"
     ca: str | None = None
+    log_format: str = "json"
     registered: bool = False
     waiting: bool = False
     silent: bool = False
@@ -82,8 +83,9 @@ def test_the_agent_is_told_all_that_it_needs_to_report_and_to_find_its_volume() 
         "binaries": None,
         "account": "postgres",
         "volume_id": "volume-1",
+        "log_format": "json",
     }
-    assert set(told) <= set(Settings.__dataclass_fields__) | {"volume_id"}
+    assert set(told) <= set(Settings.__dataclass_fields__)
 
 
 @pytest.mark.parametrize("manager", MANAGERS)

@@ -99,6 +99,7 @@ class Compute:
             "run": str(self.places.run(spec.instance_id)),
             "binaries": str(self.binaries.usable(spec.manager, spec.version)),
             "account": self.account.name if self.account else None,
+            "log_format": bootstrap.log_format,
             "agent_version": guest_agent.__version__,
             "rebuild": spec.rebuild,
         }

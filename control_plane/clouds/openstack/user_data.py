@@ -35,6 +35,7 @@ def user_data(spec: ServerSpec, volume_id: str, bootstrap: Bootstrap) -> str:
         "binaries": None,
         "account": MANAGERS[spec.manager].account,
         "volume_id": volume_id,
+        "log_format": bootstrap.log_format,
     }
     files = [_file("agent.json", json.dumps(agent, indent=2) + "\n")]
     if ca:
