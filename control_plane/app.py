@@ -103,7 +103,7 @@ def create_app(settings: Settings, cloud: Cloud, role: ServerRole = ServerRole.A
     app.extensions["coffret_rate_limits"] = RateLimits(settings)
     app.extensions["coffret_releases"] = Releases.open(settings.provider_dir)
     app.extensions["coffret_changes"] = Changes(
-        settings.agents_parked_limit if role == ServerRole.AGENTS else settings.parked_limit
+        settings.agents_parked_limit if role == ServerRole.AGENTS else settings.parked_of_a_kind
     )
     app.extensions["coffret_gate"] = Gate()
     app.extensions["coffret_spacing"] = Spacing()

@@ -1,11 +1,13 @@
 """Metrics for Prometheus. Labels have few values, and none of a tenant's: no id, no name, no project."""
 
+import fcntl
 import os
 import shutil
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from flask import Blueprint, Flask, Response, current_app, request
@@ -38,6 +40,8 @@ _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 _SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300)
 _FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 """The client library reads it from the environment."""
+_PREFIX = "coffret-serve-metrics-"
+"""Of folders that are held as long as they are in use, unlike those that versions before made."""
 
 blueprint = Blueprint("metrics", __name__)
 
@@ -139,14 +143,47 @@ def register(app: Flask) -> None:
 @contextmanager
 def shared() -> Iterator[None]:
     """Until its end, what this process and those that it forks count is added up, ended ones included."""
-    folder, owner = tempfile.mkdtemp(prefix="coffret-metrics-"), os.getpid()
-    os.environ[_FOLDER] = folder
+    _remove_what_is_left()
+    (folder, descriptor), owner = _new_folder(), os.getpid()
+    os.environ[_FOLDER] = str(folder)
     values.ValueClass = values.get_value_class()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
         if os.getpid() == owner:  # those that were forked leave by here, too
             shutil.rmtree(folder, ignore_errors=True)
+        os.close(descriptor)
+
+
+def _new_folder() -> tuple[Path, int]:
+    """A folder for temporary files, and the descriptor by which this process and its forks hold it."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        with suppress(FileNotFoundError):  # another that starts has taken it for left in between
+            if (descriptor := _hold(folder)) is not None:
+                if folder.is_dir():
+                    return folder, descriptor
+                os.close(descriptor)
+
+
+def _hold(folder: Path) -> int | None:
+    """The kernel lets go of it when the last process that has the descriptor ends; None: another's."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _remove_what_is_left() -> None:
+    """Remove the folders of processes that were killed: this account's that nobody holds."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with suppress(OSError):  # another that starts may be quicker
+            if folder.lstat().st_uid == os.geteuid() and (descriptor := _hold(folder)) is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+                os.close(descriptor)
 
 
 def serve(app: Flask, bind: str) -> None:

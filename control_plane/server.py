@@ -59,6 +59,8 @@ def serve(settings: Settings, role: ServerRole = ServerRole.ALL) -> None:
         gateway.begin()
     logs.log_to_stderr(settings.log_level, settings.log_format)
     _check_files(settings)
+    if role != ServerRole.AGENTS:  # whose parked requests take no thread
+        settings.check_parking(kinds=2 if role == ServerRole.ALL else 1)
     cloud = open_cloud(settings)
     make_folder(settings.data_dir, 0o700)
     alone = role == ServerRole.ALL and not stores.on_server(settings.sqlalchemy_url)

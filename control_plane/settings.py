@@ -86,10 +86,12 @@ class Settings:
     )
     workers: int = _setting(1, "gunicorn worker processes.", least=1)
     threads: int = _setting(40, "Threads per worker process.", least=1)
-    parked_limit: int = _setting(
-        12,
+    parked_limit: int | None = _setting(
+        None,
         "How many requests of each kind (agents' syncs, clients' `wait_for`) may be parked at once"
-        " in one worker process; past it they are answered at once.",
+        " in one worker process; past it they are answered at once. Each takes a thread, and one must be"
+        " left: at most 19 of 40 `threads`, 39 with the role `api`, which parks clients alone. Unset: a"
+        " third of `threads`.",
         least=0,
     )
     agents_parked_limit: int = _setting(
@@ -237,8 +239,23 @@ class Settings:
             ) from None
 
     @property
+    def parked_of_a_kind(self) -> int:
+        """How many requests of a kind may be parked at once where threads serve them."""
+        return self.threads // 3 if self.parked_limit is None else self.parked_limit
+
+    @property
     def _file(self) -> Path:
         return self.data_dir / "coffret.db"
+
+    def check_parking(self, kinds: int) -> None:
+        """Raises SettingsError when parked requests, of so many kinds, could take all threads."""
+        most = (self.threads - 1) // kinds
+        if self.parked_of_a_kind > most:
+            raise SettingsError(
+                f"COFFRET_PARKED_LIMIT={self.parked_limit} would let parked requests take every one of"
+                f" {self.threads} threads: set it to {most} at most, or COFFRET_THREADS to"
+                f" {kinds * self.parked_of_a_kind + 1} at least."
+            )
 
     def check_celery(self) -> None:
         """Raises SettingsError when something is missing for work over Celery."""

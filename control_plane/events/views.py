@@ -22,7 +22,11 @@ class Events(MethodView):
     @authorize("events:list")
     @takes_query("instance", "kind", "all_projects", *PAGED)
     def get(self) -> Response:
-        """List the project's events, or one instance's"""
+        """List the project's events, or one instance's
+
+        Events of different instances may come into sight some seconds after others with higher ids. Who
+        follows them asks again from some seconds back, and drops the ids already seen.
+        """
         if everywhere := flag("all_projects"):
             ensure("events:list_all")
         query = request.args

@@ -146,11 +146,18 @@ def test_who_waits_for_a_migration_waits_as_long_as_it_takes(
         stores.take_your_time(another)
         another.execute(text(LOCK[server.name]))
         another.commit()
-        end = threading.Timer(2.5, another.close)
-        end.start()
-        with took(2, 30):
-            flask_migrate.upgrade()
-        end.join()
+        began = []
+
+        def end() -> None:
+            began.append(db.inspect(engine).has_table("instances"))
+            another.close()
+
+        engine = db.engine
+        later = threading.Timer(2.5, end)
+        later.start()
+        flask_migrate.upgrade()
+        later.join()
+        assert began == [False]
         assert db.inspect(db.engine).has_table("instances")
         with db.engine.connect() as connection, pytest.raises(DBAPIError):  # but no one else does
             connection.execute(text(HANGS[server.name].format(30)))

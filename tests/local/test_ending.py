@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 from serving import ROOT, Serving, eventually, served
+from test_gateway import beside
 
 INSTANCE = {"datastore": "postgresql", "flavor": "db.small", "volume": {"size": 1}}
 SLOW = ROOT / "tests/work/slow"
@@ -43,6 +44,31 @@ def test_what_it_cannot_finish_is_handed_back(slow: Serving) -> None:
     hold.unlink()
     slow.start()
     slow.ready("/instances/orders")
+
+
+def test_what_it_counted_in_is_removed_after_sigkill_and_what_another_counts_in_stays() -> None:
+    with served(COFFRET_CLOUD="noop") as one:
+        temporary = one.folder / "temporary"
+        temporary.mkdir()
+        one.settings["TMPDIR"] = str(temporary)
+        one.start()
+        (of_one,) = temporary.iterdir()
+        other = beside(one, one.folder / "other", "api", TMPDIR=str(temporary))
+        other.start()
+        try:
+            (of_other,) = set(temporary.iterdir()) - {of_one}
+            one.kill()
+            assert of_one.is_dir()
+            one.start()
+            assert len(list(temporary.iterdir())) == 2
+            assert not of_one.exists()
+            counted = requests.get(f"{other.url}/metrics", timeout=10).text
+            assert 'coffret_requests_total{method="GET",route="/readyz",status="200"}' in counted
+        finally:
+            other.stop()
+        assert not of_other.exists()
+        one.stop()
+        assert not list(temporary.iterdir())
 
 
 def test_what_it_can_finish_in_time_is_finished(slow: Serving) -> None:

@@ -77,3 +77,33 @@ def test_who_waits_for_an_answer_is_not_cut_off(control_plane: Serving) -> None:
             assert connection.sock is opened, "the connection was not kept"
     finally:
         connection.close()
+
+
+def test_however_many_wait_others_are_answered(control_plane: Serving) -> None:
+    control_plane.put(
+        "/instances/stock", {"datastore": "postgresql", "flavor": "db.small", "volume": {"size": 1}}
+    )
+    token = control_plane.session.headers["Authorization"]
+    waiting = [socket.create_connection(address(control_plane), PATIENCE) for _ in range(12)]
+    try:
+        for one in waiting:
+            one.sendall(
+                "GET /v1/instances/stock?wait_for=ready&timeout=60 HTTP/1.1\r\n"
+                f"Host: h\r\nAuthorization: {token}\r\n\r\n".encode()
+            )
+        for _ in waiting:
+            assert requests.get(f"{control_plane.url}/healthz", timeout=PATIENCE).ok
+    finally:
+        for one in waiting:
+            one.close()
+
+
+def test_a_process_whose_parked_requests_could_take_all_threads_does_not_start() -> None:
+    with served(COFFRET_CLOUD="noop", COFFRET_THREADS="4", COFFRET_PARKED_LIMIT="2") as one:
+        one.launch()
+        assert one.process is not None
+        assert one.process.wait(PATIENCE) == 1
+        assert "COFFRET_PARKED_LIMIT=2 would let parked requests take every one of 4 threads" in one.log()
+        assert [file.name for file in one.folder.iterdir()] == ["serve.log"]
+        one.role = "api"  # with agents elsewhere, 2 of 4 is not all
+        one.start()

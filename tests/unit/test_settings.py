@@ -100,6 +100,22 @@ def test_a_wrong_setting_is_named_with_what_would_be_right(name: str, value: str
     assert name in refused.value.detail
 
 
+@pytest.mark.parametrize(
+    ("threads", "limit", "kinds", "most"),
+    [(40, 20, 2, 19), (40, 40, 1, 39), (41, 21, 2, 20), (2, 1, 2, 0), (1, 1, 1, 0)],
+)
+def test_parked_requests_must_leave_a_thread(threads: int, limit: int, kinds: int, most: int) -> None:
+    with pytest.raises(SettingsError, match=f"COFFRET_PARKED_LIMIT={limit} .* set it to {most} at most"):
+        Settings(threads=threads, parked_limit=limit).check_parking(kinds)
+    Settings(threads=threads, parked_limit=most).check_parking(kinds)
+    Settings(threads=kinds * limit + 1, parked_limit=limit).check_parking(kinds)
+
+
+@pytest.mark.parametrize("threads", range(1, 50))
+def test_what_is_parked_by_default_leaves_threads(threads: int) -> None:
+    Settings(threads=threads).check_parking(kinds=2)
+
+
 def test_an_unknown_cloud_is_named_with_those_there_are() -> None:
     with pytest.raises(SettingsError) as refused:
         open_cloud(Settings.load({"COFFRET_CLOUD": "nope"}))
