@@ -27,6 +27,7 @@ from control_plane.database import db
 from control_plane.settings import Settings
 
 ROOT = Path(__file__).parents[1]
+HURRIED = ROOT / "tests/local/hurried"
 ENGINES = ("postgres", "valkey-server", "mariadbd")
 STARTING = 60
 """Seconds that a control plane may take until it answers: two where nothing else runs."""
@@ -194,5 +195,7 @@ def served(**settings: str) -> Iterator[Serving]:
 
 @pytest.fixture
 def serving() -> Iterator[Serving]:
+    """One that waits less for what it looks after; see tests/local/hurried."""
     with served() as one:
+        one.path.insert(0, str(HURRIED))
         yield one

@@ -78,6 +78,7 @@ def test_at_another_address_the_agents_follow_and_the_engines_stay(serving: Serv
     engines = serving.engines()
     serving.kill()
     moved = Serving(serving.folder)
+    moved.path = serving.path
     moved.session.headers.update(serving.session.headers)
     moved.start()
     serving.process = moved.process
