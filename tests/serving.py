@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -128,17 +128,17 @@ class Serving:
         return self._processes("guest_agent", "run")
 
     def engines(self) -> list[psutil.Process]:
-        """Engines in the folder; not their own children."""
-        found = [each for name in ENGINES for each in self._processes(name)]
+        """Engines in the folder; not their own children, nor those that only read a file of options."""
+        found = [each for name in ENGINES for each in self._processes(name, unless=("--help", "-C"))]
         return [process for process in found if process.parent() not in found]
 
-    def _processes(self, *words: str) -> list[psutil.Process]:
-        """Processes in this folder whose command line has all the words."""
+    def _processes(self, *words: str, unless: Collection[str] = ()) -> list[psutil.Process]:
+        """Processes in this folder whose command line has all the words, and none of the others."""
         found = []
         for process in psutil.process_iter(["cmdline", "cwd", "status"]):
             line, cwd = process.info["cmdline"] or [], process.info["cwd"] or ""
             inside = str(self.folder) in " ".join(line) or cwd.startswith(str(self.folder))
-            named = all(any(word in part for part in line) for word in words)
+            named = all(any(word in part for part in line) for word in words) and not {*unless} & {*line}
             if inside and named and process.info["status"] != psutil.STATUS_ZOMBIE:
                 found.append(process)
         return found
