@@ -16,8 +16,15 @@ from typing import Any
 import psutil
 import pytest
 import requests
+from flask import g
 
+from control_plane.app import create_app
+from control_plane.auth import Role, tokens
+from control_plane.auth.context import operator
+from control_plane.clouds import noop
 from control_plane.clouds.local.places import Places
+from control_plane.database import db
+from control_plane.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 ENGINES = ("postgres", "valkey-server", "mariadbd")
@@ -55,14 +62,18 @@ class Serving:
         self.launch()
         eventually(self.answers, STARTING)
         if "Authorization" not in self.session.headers:
-            token = subprocess.run(
-                self.command("token", "create", "test", "--role", "admin"),
-                env=self.environment,
-                check=True,
-                capture_output=True,
-                text=True,
-            ).stdout.strip()
-            self.session.headers["Authorization"] = f"Bearer {token}"
+            self.session.headers["Authorization"] = f"Bearer {self._token()}"
+
+    def _token(self) -> str:
+        """An administrator's, made as `coffret token create` does it, without another process."""
+        settings = Settings.load(self.settings)
+        app = create_app(settings, noop.open_cloud(settings))
+        with app.app_context():
+            g.caller, g.source = operator(), "tests"
+            _, text = tokens.create("test", "default", Role.ADMIN, None)
+            db.session.remove()
+            db.engine.dispose()
+        return text
 
     def launch(self) -> None:
         with (self.folder / "serve.log").open("ab") as log:
@@ -132,18 +143,31 @@ class Serving:
         return found
 
     def clean(self) -> None:
-        if self.process is not None and self.process.poll() is None:
-            self.stop()
-        for home in self.folder.glob("instances/*/agent"):
-            if (home / "agent.json").exists():
-                subprocess.run(
-                    [sys.executable, "-m", "guest_agent", "stop", "--home", str(home)],
-                    env=self.environment,
-                    check=True,
-                    capture_output=True,
-                )
+        """End all that runs here, and remove it."""
+        self.session.close()
+        ending = self.process if self.process is not None and self.process.poll() is None else None
+        if ending is not None:
+            ending.send_signal(signal.SIGTERM)
+        self._stop_agents()  # at once: it would wait some seconds for what they may ask on open connections
+        if ending is not None:
+            ending.wait(30)
+        if self.agents() or self.engines():  # of an instance that it was about to make
+            self._stop_agents()
         shutil.rmtree(Places.open(self.folder, None).run_root, ignore_errors=True)
         shutil.rmtree(self.folder)
+
+    def _stop_agents(self) -> None:
+        """And their engines, all at the same time."""
+        stops = [
+            subprocess.Popen(
+                [sys.executable, "-m", "guest_agent", "stop", "--home", str(home)],
+                env=self.environment,
+                stdout=subprocess.DEVNULL,
+            )
+            for home in self.folder.glob("instances/*/agent")
+            if (home / "agent.json").exists()
+        ]
+        assert [stop.wait() for stop in stops] == [0] * len(stops)
 
 
 def eventually(holds: Callable[[], Any], seconds: float, pause: float = 0.05) -> Any:
