@@ -12,6 +12,7 @@ from test_agents import NEW_SECRETS, Guest, age_secret, guest, ready
 
 from control_plane import database
 from control_plane.database import now
+from control_plane.events.service import forget
 
 __all__ = ["guest", "ready", "with_guests"]
 
@@ -88,3 +89,8 @@ def test_an_agent_gets_a_new_secret_when_its_own_is_old_and_not_before(
         ready.sync(**NEW_SECRETS)
     ready.sync(**NEW_SECRETS)
     assert ready.offered is None
+
+
+def test_events_are_kept_as_long_as_was_asked_for(filled: Api, wrong: timedelta) -> None:
+    with clock(wrong), filled.app.app_context():
+        assert forget(days=30) == 0
