@@ -61,6 +61,7 @@ setup(
             "requests-mock>=1.12",
             "ruff>=0.12",
             "schemathesis>=4",
+            "time-machine>=3",
             "types-gunicorn",
             "types-psutil",
             "types-PyMySQL",

@@ -2,16 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta, tzinfo
-from typing import Self
+from datetime import UTC, datetime, timedelta
 
 import pytest
+import time_machine
 from contract import PASSWORD, Api, Caller, problem
 from control_plane_fixtures import with_guests
 from test_agents import NEW_SECRETS, Guest, age_secret, guest, ready
 
-from control_plane import database
-from control_plane.database import now
 from control_plane.events.service import forget
 
 __all__ = ["guest", "ready", "with_guests"]
@@ -24,14 +22,7 @@ HOUR = timedelta(hours=1)
 def clock(ahead: timedelta) -> Iterator[None]:
     """Meanwhile this process's clock is so much ahead."""
 
-    class Wrong(datetime):
-        @classmethod
-        def now(cls, tz: tzinfo | None = None) -> Self:
-            return super().now(tz) + ahead
-
-    with pytest.MonkeyPatch.context() as meanwhile:
-        meanwhile.setattr(database, "datetime", Wrong)
-        assert abs(now() - ahead - datetime.now(UTC)) < timedelta(minutes=1)
+    with time_machine.travel(datetime.now(UTC) + ahead, tick=True):
         yield
 
 
@@ -70,10 +61,11 @@ def test_a_key_is_known_for_a_day(api: Api, wrong: timedelta) -> None:
 
 def test_a_user_may_expire_when_it_is_not_over(filled: Api, wrong: timedelta) -> None:
     path = "/instances/orders/users/brief"
+    over = {"password": PASSWORD, "expires_at": (in_an_hour() - 2 * HOUR).isoformat()}
+    to_come = {"password": PASSWORD, "expires_at": in_an_hour().isoformat()}
     with clock(wrong):
-        over = {"password": PASSWORD, "expires_at": (in_an_hour() - 2 * HOUR).isoformat()}
         problem(filled.put(path, over), 422, "invalid", "/expires_at", "It is over already")
-        filled.made(path, {"password": PASSWORD, "expires_at": in_an_hour().isoformat()})
+        filled.made(path, to_come)
 
 
 def test_an_agent_gets_a_new_secret_when_its_own_is_old_and_not_before(

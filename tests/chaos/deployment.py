@@ -120,6 +120,7 @@ class Deployment:
             "CHAOS_SITE": str(folder / "site"),
             "CHAOS_TTL": str(ttl),
             "CHAOS_SILENT": "60",
+            "CHAOS_CLOCK": "0",
         }
         settings = Settings(data_dir=folder, cloud="noop", database_url=database_url, secrets_keys=keys)
         self.app = create_app(settings, over(self.site))
