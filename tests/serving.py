@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -113,12 +113,11 @@ class Serving:
         return dict(eventually(look, seconds))
 
     def agents(self) -> list[psutil.Process]:
-        return self._processes("guest_agent", "run")
+        return _without_children(self._processes("guest_agent", "run"))
 
     def engines(self) -> list[psutil.Process]:
         """Engines in the folder; not their own children."""
-        found = [each for name in ENGINES for each in self._processes(name)]
-        return [process for process in found if process.parent() not in found]
+        return _without_children([each for name in ENGINES for each in self._processes(name)])
 
     def _processes(self, *words: str) -> list[psutil.Process]:
         """Processes in this folder whose command line has all the words."""
@@ -144,6 +143,16 @@ class Serving:
                 )
         shutil.rmtree(Places.open(self.folder, None).run_root, ignore_errors=True)
         shutil.rmtree(self.folder)
+
+
+def _without_children(found: list[psutil.Process]) -> list[psutil.Process]:
+    """Those that still run; a child has its parent's command line, be it only until it has its own."""
+    kept = []
+    for process in found:
+        with suppress(psutil.NoSuchProcess):
+            if process.parent() not in found:
+                kept.append(process)
+    return kept
 
 
 def eventually(holds: Callable[[], Any], seconds: float, pause: float = 0.05) -> Any:
