@@ -1,7 +1,6 @@
 """A throw-away PostgreSQL server to keep the state of a measured control plane in."""
 
 import os
-import pwd
 import shutil
 import signal
 import subprocess
@@ -15,7 +14,9 @@ from typing import Any
 import psycopg
 
 from bench.service import free_port
-from guest_agent.engines.postgresql.binaries import find_binaries
+from control_plane.clouds.local.account import of_engines
+from control_plane.clouds.local.binaries import Binaries
+from guest_agent.engines.postgresql.binaries import find_binaries, read_version
 
 ACCOUNT = "nobody"
 """Who it runs as when root measures."""
@@ -25,14 +26,15 @@ _PATIENCE = 60.0
 @contextmanager
 def running() -> Iterator[str]:
     """The SQLAlchemy URL of an empty database, as durable as PostgreSQL is by default."""
-    if (binaries := find_binaries(None)) is None:
+    if (found := find_binaries(None)) is None:
         raise RuntimeError("PostgreSQL is not on this machine; make setup-dev brings it.")
     folder = Path(tempfile.mkdtemp(prefix="coffret-pg-", dir="/tmp"))
     owner: dict[str, Any] = {}
-    if os.geteuid() == 0:
-        account = pwd.getpwnam(ACCOUNT)
-        os.chown(folder, account.pw_uid, account.pw_gid)
-        owner = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+    account = of_engines(ACCOUNT)
+    if account is not None:
+        os.chown(folder, account.uid, account.gid)
+        owner = {"user": account.uid, "group": account.gid, "extra_groups": []}
+    binaries = Binaries(folder / "engines", account).usable("postgresql", read_version(found))
     data, port = folder / "data", free_port()
     made = [str(binaries / "initdb"), "--auth=trust", "--username=coffret", "--encoding=UTF8", "--locale=C"]
     subprocess.run([*made, f"--pgdata={data}"], cwd="/", check=True, stdout=subprocess.DEVNULL, **owner)

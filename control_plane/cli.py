@@ -20,7 +20,7 @@ from control_plane.auth.context import operator
 from control_plane.clouds import Cloud, CloudError, CloudPending
 from control_plane.clouds.local.places import make_folder
 from control_plane.clouds.registry import open_cloud
-from control_plane.database import now, transaction
+from control_plane.database import transaction
 from control_plane.datastores import service as datastores
 from control_plane.errors import CoffretError
 from control_plane.events import service as events
@@ -120,8 +120,8 @@ def token_group() -> None:
 def create_token(settings: Settings, name: str, project: str, role: str, days: int | None) -> None:
     """Make a token called NAME and print it. It is shown this once: only its hash is kept."""
     with _application(settings):
-        expires_at = now() + timedelta(days=days) if days else None
-        _, text = tokens.create(name, project, Role[role.upper()], expires_at)
+        lifetime = timedelta(days=days) if days else None
+        _, text = tokens.create(name, project, Role[role.upper()], lifetime)
     click.echo(text)
 
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,18 @@ from typing import Any
 import psutil
 import pytest
 import requests
+from flask import g
 
+from control_plane.app import create_app
+from control_plane.auth import Role, tokens
+from control_plane.auth.context import operator
+from control_plane.clouds import noop
 from control_plane.clouds.local.places import Places
+from control_plane.database import db
+from control_plane.settings import Settings
 
 ROOT = Path(__file__).parents[1]
+HURRIED = ROOT / "tests/local/hurried"
 ENGINES = ("postgres", "valkey-server", "mariadbd")
 STARTING = 60
 """Seconds that a control plane may take until it answers: two where nothing else runs."""
@@ -55,14 +63,18 @@ class Serving:
         self.launch()
         eventually(self.answers, STARTING)
         if "Authorization" not in self.session.headers:
-            token = subprocess.run(
-                self.command("token", "create", "test", "--role", "admin"),
-                env=self.environment,
-                check=True,
-                capture_output=True,
-                text=True,
-            ).stdout.strip()
-            self.session.headers["Authorization"] = f"Bearer {token}"
+            self.session.headers["Authorization"] = f"Bearer {self._token()}"
+
+    def _token(self) -> str:
+        """An administrator's, made as `coffret token create` does it, without another process."""
+        settings = Settings.load(self.settings)
+        app = create_app(settings, noop.open_cloud(settings))
+        with app.app_context():
+            g.caller, g.source = operator(), "tests"
+            _, text = tokens.create("test", "default", Role.ADMIN, None)
+            db.session.remove()
+            db.engine.dispose()
+        return text
 
     def launch(self) -> None:
         with (self.folder / "serve.log").open("ab") as log:
@@ -116,33 +128,47 @@ class Serving:
         return _without_children(self._processes("guest_agent", "run"))
 
     def engines(self) -> list[psutil.Process]:
-        """Engines in the folder; not their own children."""
-        return _without_children([each for name in ENGINES for each in self._processes(name)])
+        """Engines in the folder; not their own children, nor those that only read a file of options."""
+        found = [each for name in ENGINES for each in self._processes(name, unless=("--help", "-C"))]
+        return _without_children(found)
 
-    def _processes(self, *words: str) -> list[psutil.Process]:
-        """Processes in this folder whose command line has all the words."""
+    def _processes(self, *words: str, unless: Collection[str] = ()) -> list[psutil.Process]:
+        """Processes in this folder whose command line has all the words, and none of the others."""
         found = []
         for process in psutil.process_iter(["cmdline", "cwd", "status"]):
             line, cwd = process.info["cmdline"] or [], process.info["cwd"] or ""
             inside = str(self.folder) in " ".join(line) or cwd.startswith(str(self.folder))
-            named = all(any(word in part for part in line) for word in words)
+            named = all(any(word in part for part in line) for word in words) and not {*unless} & {*line}
             if inside and named and process.info["status"] != psutil.STATUS_ZOMBIE:
                 found.append(process)
         return found
 
     def clean(self) -> None:
-        if self.process is not None and self.process.poll() is None:
-            self.stop()
-        for home in self.folder.glob("instances/*/agent"):
-            if (home / "agent.json").exists():
-                subprocess.run(
-                    [sys.executable, "-m", "guest_agent", "stop", "--home", str(home)],
-                    env=self.environment,
-                    check=True,
-                    capture_output=True,
-                )
+        """End all that runs here, and remove it."""
+        self.session.close()
+        ending = self.process if self.process is not None and self.process.poll() is None else None
+        if ending is not None:
+            ending.send_signal(signal.SIGTERM)
+        self._stop_agents()  # at once: it would wait some seconds for what they may ask on open connections
+        if ending is not None:
+            ending.wait(30)
+        if self.agents() or self.engines():  # of an instance that it was about to make
+            self._stop_agents()
         shutil.rmtree(Places.open(self.folder, None).run_root, ignore_errors=True)
         shutil.rmtree(self.folder)
+
+    def _stop_agents(self) -> None:
+        """And their engines, all at the same time."""
+        stops = [
+            subprocess.Popen(
+                [sys.executable, "-m", "guest_agent", "stop", "--home", str(home)],
+                env=self.environment,
+                stdout=subprocess.DEVNULL,
+            )
+            for home in self.folder.glob("instances/*/agent")
+            if (home / "agent.json").exists()
+        ]
+        assert [stop.wait() for stop in stops] == [0] * len(stops)
 
 
 def _without_children(found: list[psutil.Process]) -> list[psutil.Process]:
@@ -179,5 +205,7 @@ def served(**settings: str) -> Iterator[Serving]:
 
 @pytest.fixture
 def serving() -> Iterator[Serving]:
+    """One that waits less for what it looks after; see tests/local/hurried."""
     with served() as one:
+        one.path.insert(0, str(HURRIED))
         yield one

@@ -17,7 +17,7 @@ import psycopg
 import pymysql
 from flask import Flask
 from rabbitmq import free_ports
-from sqlalchemy import Table, delete, text
+from sqlalchemy import Connection, Table, delete, text
 
 from control_plane.database import db
 from control_plane.secrets.keys import DEFAULT_FILE, new_key
@@ -150,8 +150,8 @@ class MariaDB(_Process):
         super().__init__(folder, port)
         self._program, install = self.binaries()
         self._once(
-            install, "--no-defaults", f"--datadir={self.data}", "--auth-root-authentication-method=normal",
-            "--skip-test-db",
+            install, "--no-defaults", f"--datadir={self.data}", f"--tmpdir={self.run}",
+            "--auth-root-authentication-method=normal", "--skip-test-db",
         )  # fmt: skip
         self._first = self.run / "first.sql"
         self._first.write_text(
@@ -172,6 +172,7 @@ class MariaDB(_Process):
     def command(self) -> Sequence[str]:
         return [
             self._program, "--no-defaults", f"--datadir={self.data}", f"--port={self.port}",
+            f"--tmpdir={self.run}",  # a start removes temporary tables, anyone's
             "--bind-address=127.0.0.1", f"--socket={self.run}/s", f"--pid-file={self.run}/pid",
             f"--init-file={self._first}", "--skip-name-resolve", "--max-connections=300",
             "--innodb-flush-log-at-trx-commit=0", "--innodb-doublewrite=0",
@@ -270,6 +271,7 @@ class OnServer:
         self.name = server.name
         self.server = server
         self._free: list[str] = []
+        self._copies: dict[str, list[Table]] = {}
         self._count = 0
 
     def settings(self, folder: Path, **more: Any) -> Settings:
@@ -294,10 +296,9 @@ class OnServer:
             if copy is None and not db.inspect(db.engine).has_table("instances"):
                 flask_migrate.upgrade()
             with db.engine.begin() as connection:
-                tables = db.metadata.sorted_tables
-                for table in reversed(tables):
+                for table in reversed(_filled(connection)):
                     connection.execute(delete(table))
-                for table in tables if copy else ():
+                for table in self._copies[self._kept(app, copy)] if copy else ():
                     name = _quoted(table)
                     kept = f"{self._kept(app, copy)}.{name}"
                     connection.execute(text(f"INSERT INTO {name} SELECT * FROM {kept}"))
@@ -306,7 +307,8 @@ class OnServer:
         kept = self._kept(app, copy)
         with app.app_context(), db.engine.begin() as connection:
             connection.execute(text(f"CREATE SCHEMA {kept}"))
-            for table in db.metadata.sorted_tables:
+            self._copies[kept] = _filled(connection)
+            for table in self._copies[kept]:
                 name = _quoted(table)
                 connection.execute(text(f"CREATE TABLE {kept}.{name} AS SELECT * FROM {name}"))
 
@@ -323,6 +325,14 @@ class OnServer:
     def _kept(self, app: Flask, copy: str | None) -> str:
         """MariaDB's schemas are databases, and so have to be told apart."""
         return f"{app.extensions['coffret_settings'].sqlalchemy_url.database}_{copy}"
+
+
+def _filled(connection: Connection) -> list[Table]:
+    """The tables that hold anything, those first that others refer to."""
+    tables = {table.name: table for table in db.metadata.sorted_tables}
+    looks = [f"(SELECT '{name}' FROM {_quoted(table)} LIMIT 1)" for name, table in tables.items()]
+    found = set(connection.execute(text(" UNION ALL ".join(looks))).scalars())
+    return [table for name, table in tables.items() if name in found]
 
 
 def _quoted(table: Table) -> str:

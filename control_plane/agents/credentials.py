@@ -4,7 +4,7 @@ import hmac
 import logging
 import secrets
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Never
 
 from flask import current_app
@@ -15,7 +15,7 @@ from control_plane.agents.heads import Head
 from control_plane.agents.models import Agent
 from control_plane.auth.context import address
 from control_plane.auth.tokens import digest
-from control_plane.database import db, now, transaction
+from control_plane.database import db, locked, transaction
 from control_plane.errors import Unauthenticated
 from control_plane.instances.models import Instance
 from control_plane.settings import Settings
@@ -102,7 +102,7 @@ def register(instance_id: str, token: str) -> str:
         agent.bootstrap_hash = agent.bootstrap_expires_at = None
         agent.secret_hash = digest(secret)
         agent.next_secret_hash = agent.former_secret_hash = agent.secret_offered_at = None
-        agent.secret_since = now()
+        agent.secret_since = moment()
         agent.last_seen_at = moment()
     return secret
 
@@ -146,7 +146,7 @@ def _take_new(instance_id: str, given: str) -> None:
             return  # another sync was first
         agent.former_secret_hash, agent.secret_hash = agent.secret_hash, given
         agent.next_secret_hash = agent.secret_offered_at = None
-        agent.secret_since = now()
+        agent.secret_since = moment()
     log.info("the agent of instance %s has a new secret", instance_id)
 
 
@@ -156,22 +156,23 @@ def offer(head: Head) -> str | None:
     Whoever does not get it, or dies before it is kept, goes on with the present one and is offered another.
     """
     settings: Settings = current_app.extensions["coffret_settings"]
-    if not _is_due(head, settings.agent_secret_days):
+    if not _is_due(head, head.now, settings.agent_secret_days):
         return None
     secret = secrets.token_urlsafe(32)
     with transaction() as session:
-        agent = session.get_one(Agent, head.instance_id, with_for_update=True, populate_existing=True)
-        if not _is_due(agent, settings.agent_secret_days):
+        query = locked(select(Agent, moment()).where(Agent.instance_id == head.instance_id))
+        agent, now = session.execute(query).one()
+        if not _is_due(agent, now, settings.agent_secret_days):
             return None
         agent.next_secret_hash = digest(secret)
-        agent.secret_offered_at = now()
+        agent.secret_offered_at = moment()
     return secret
 
 
-def _is_due(agent: Agent | Head, days: float) -> bool:
-    if not days or (agent.secret_offered_at and agent.secret_offered_at > now() - OFFER_EVERY):
+def _is_due(agent: Agent | Head, now: datetime, days: float) -> bool:
+    if not days or (agent.secret_offered_at and agent.secret_offered_at > now - OFFER_EVERY):
         return False
-    return agent.secret_since is None or agent.secret_since < now() - timedelta(days=days)
+    return agent.secret_since is None or agent.secret_since < now - timedelta(days=days)
 
 
 def _refuse(instance_id: str, why: str) -> Never:

@@ -30,6 +30,10 @@ class Head(Protocol):
     @property
     def secret_offered_at(self) -> datetime | None: ...
     @property
+    def now(self) -> datetime:
+        """By the database's clock, as the other two."""
+
+    @property
     def to_be_noted(self) -> bool:
         """Whether its freshness is to be written again."""
 
@@ -54,6 +58,7 @@ _HEAD = (
         _AGENTS.c.former_secret_hash,
         _AGENTS.c.secret_since,
         _AGENTS.c.secret_offered_at,
+        moment().label("now"),
         func.coalesce(_AGENTS.c.last_seen_at < moment(-SEEN_EVERY), True).label("to_be_noted"),
         _INSTANCES.c.revision,
         _INSTANCES.c.desired_revision,

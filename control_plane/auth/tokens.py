@@ -5,7 +5,7 @@ import hmac
 import secrets
 import time
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import String, select
 from sqlalchemy.orm import Mapped, mapped_column
@@ -15,6 +15,7 @@ from control_plane.database import after_commit, db, locked, new_id, now, read, 
 from control_plane.errors import Unauthenticated
 from control_plane.events import service as events
 from control_plane.impact import foresee, touches_nothing
+from control_plane.work.clock import moment
 
 PREFIX = "cfrt_"
 _CACHE_SECONDS = 5.0
@@ -53,8 +54,8 @@ def digest(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-def create(name: str, project_id: str, role: Role, expires_at: datetime | None = None) -> tuple[Token, str]:
-    """Make a token; its text is returned here and never again."""
+def create(name: str, project_id: str, role: Role, lifetime: timedelta | None = None) -> tuple[Token, str]:
+    """Make a token; its text is returned here and never again. Without a lifetime it never expires."""
     secret = secrets.token_urlsafe(32)
     with transaction() as session:
         token = Token(
@@ -63,10 +64,11 @@ def create(name: str, project_id: str, role: Role, expires_at: datetime | None =
             project_id=project_id,
             role=str(role),
             secret_hash=digest(secret),
-            expires_at=expires_at,
+            expires_at=moment(lifetime.total_seconds()) if lifetime else None,
         )
         session.add(token)
-        until = f" until {expires_at.isoformat()}" if expires_at else ""
+        session.flush()  # reads by the way when it is
+        until = f" until {token.expires_at.isoformat()}" if token.expires_at else ""
         events.record("created", f"Token {name!r} with the role {role} created{until}.", token)
         text = f"{PREFIX}{token.id}.{secret}"
     return token, text
@@ -91,12 +93,13 @@ def caller(authorization: str) -> RequestContext:
 def _look_up(token_id: str, secret_hash: str) -> tuple[float, RequestContext]:
     """The caller, and until when, by the monotonic clock, that may be taken for true."""
     columns = (Token.id, Token.name, Token.project_id, Token.role, Token.secret_hash, Token.expires_at)
-    token = next(iter(read(select(*columns).where(Token.id == token_id))), None)
+    query = select(*columns, moment().label("now")).where(Token.id == token_id)
+    token = next(iter(read(query)), None)
     if token is None or not hmac.compare_digest(token.secret_hash, secret_hash):
         raise Unauthenticated(f"The token is not valid. {ASK}")
     keep = _CACHE_SECONDS
     if token.expires_at is not None:
-        left = (token.expires_at - now()).total_seconds()
+        left = (token.expires_at - token.now).total_seconds()
         if left <= 0:
             raise Unauthenticated(f"The token expired at {token.expires_at.isoformat()}. {ASK}")
         keep = min(keep, left)

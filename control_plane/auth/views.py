@@ -12,7 +12,6 @@ from control_plane.auth.schemas import (
     TokenRequestSchema,
     TokenSchema,
 )
-from control_plane.database import now
 from control_plane.http import answers
 from control_plane.http.bodies import takes
 from control_plane.http.dry_run import takes_dry_run
@@ -50,7 +49,7 @@ class Tokens(MethodView):
             body["name"],
             body["project_id"],
             Role[body["role"].upper()],
-            now() + timedelta(seconds=seconds) if seconds else None,
+            timedelta(seconds=seconds) if seconds else None,
         )
         return answers.plain({**TokenSchema().dump(token), "token": text}, 201)
 

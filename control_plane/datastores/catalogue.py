@@ -24,7 +24,7 @@ _VALKEY: dict[str, float] = {
 """Decimal without the `b`, binary with it, as valkey.conf says at its head."""
 _MARIADB: dict[str, float] = {**_BINARY, "p": 1 << 50, "e": 1 << 60}
 """https://mariadb.com/kb/en/configuring-mariadb-with-option-files/: any number may have one."""
-_NUMBER = re.compile(r"\s*([+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)\s*([A-Za-z]*)\s*")
+_NUMBER = re.compile(r"\s*([+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)\s*([A-Za-z]*)\s*", re.ASCII)
 LONGEST_VALUE = 4096
 
 

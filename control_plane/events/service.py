@@ -1,15 +1,15 @@
 """Writing, reading and forgetting events."""
 
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Protocol
 
 from flask import g, has_request_context
 from sqlalchemy import delete, select
 
 from control_plane.auth.context import address
-from control_plane.database import db, now, transaction
+from control_plane.database import db, transaction
 from control_plane.events.models import Event
+from control_plane.work.clock import moment
 
 BATCH = 1000
 """Events that are forgotten in one transaction."""
@@ -87,10 +87,9 @@ def forget(days: int) -> int:
     while days:
         with transaction() as session:
             # ids count up, so the oldest come first, and no index on the time is needed
-            oldest = session.execute(
-                select(Event.id, Event.created_at).order_by(Event.id).limit(BATCH)
-            ).all()
-            old = [row.id for row in oldest if row.created_at < now() - timedelta(days=days)]
+            over = Event.created_at < moment(-days * 86400)
+            oldest = session.execute(select(Event.id, over).order_by(Event.id).limit(BATCH)).all()
+            old = [event_id for event_id, is_old in oldest if is_old]
             session.execute(delete(Event).where(Event.id.in_(old)))
         count += len(old)
         if len(old) < BATCH:

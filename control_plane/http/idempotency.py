@@ -3,20 +3,22 @@
 import functools
 import hashlib
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, ParamSpec
 
 from flask import Response, make_response, request
-from sqlalchemy import String, delete
+from sqlalchemy import String, delete, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from control_plane.auth import context
-from control_plane.database import db, now, queue_up, transaction
+from control_plane.database import db, queue_up, transaction
 from control_plane.errors import IdempotencyMismatch, Invalid
 from control_plane.http import answers
 from control_plane.secrets import SealedJSON
+from control_plane.work.clock import moment
 
-KEEP = timedelta(hours=24)
+KEEP = 24 * 3600.0
+"""Seconds."""
 P = ParamSpec("P")
 
 
@@ -29,7 +31,7 @@ class IdempotencyKey(db.Model):  # type: ignore[name-defined,misc]
     status: Mapped[int]
     body: Mapped[dict[str, Any]] = mapped_column(SealedJSON)
     """Encrypted, since an answer may be the only one that shows a password or token."""
-    created_at: Mapped[datetime] = mapped_column(default=now)
+    created_at: Mapped[datetime] = mapped_column(default=moment())
 
 
 def idempotent(view: Callable[P, Any]) -> Callable[P, Response]:
@@ -46,16 +48,21 @@ def idempotent(view: Callable[P, Any]) -> Callable[P, Response]:
             b"\0".join([request.method.encode(), request.path.encode(), request.get_data()])
         ).hexdigest()
         project_id = context().project_id
+        known = (
+            select(IdempotencyKey)
+            .filter_by(project_id=project_id, key=key)
+            .where(IdempotencyKey.created_at >= moment(-KEEP))
+        )
         with transaction() as session:
-            kept = session.get(IdempotencyKey, (project_id, key))
-            if kept is None or kept.created_at < now() - KEEP:
+            kept = session.scalar(known)
+            if kept is None:
                 queue_up(f"project {project_id}")
                 session.execute(
                     delete(IdempotencyKey).where(
-                        IdempotencyKey.project_id == project_id, IdempotencyKey.created_at < now() - KEEP
+                        IdempotencyKey.project_id == project_id, IdempotencyKey.created_at < moment(-KEEP)
                     )
                 )
-                kept = session.get(IdempotencyKey, (project_id, key), populate_existing=True)
+                kept = session.scalar(known, execution_options={"populate_existing": True})
             if kept is None:
                 response = make_response(view(*args, **kwargs))
                 session.add(

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, bindparam, select
+from sqlalchemy import Row, Select, bindparam, select
 
 from control_plane.auth import RequestContext
-from control_plane.database import db, is_uuid, now, read, transaction
+from control_plane.database import db, is_uuid, read, transaction
 from control_plane.databases import service as databases
 from control_plane.databases.models import Database
 from control_plane.datastores.managers import MANAGERS, Manager, check_privilege
@@ -207,7 +207,7 @@ def delete(
         preconditions.check(row)
         if row is None or (row.deleting and not row.refused):
             return row
-        if not instance.deleting and (owned := _owned(instance, row.name)):
+        if not instance.deleting and (owned := db.session.scalars(_owned(instance, row.name)).all()):
             raise InUse(f"User {row.key!r} owns {', '.join(owned)}; give them another owner first.")
         if row.deletion_policy == "abandon":
             databases.abandon(row)
@@ -243,10 +243,10 @@ def _drop(instance: Instance, row: User, sentence: str) -> None:
     events.record("deleting", sentence, row)
 
 
-def _owned(instance: Instance, name: str) -> list[str]:
+def _owned(instance: Instance, name: str) -> Select[str]:
     """Names of the databases here that the user owns."""
     owned = select(Database.name).filter_by(instance_id=instance.id, owner=name, deleting=False)
-    return sorted(db.session.scalars(owned))
+    return owned.order_by(Database.name)
 
 
 def _impact_of_drop(instance: Instance, row: User) -> Impact:
@@ -322,12 +322,14 @@ def _expiry(instance: Instance, row: User | None, name: str, wanted: datetime | 
     """Check when the user is to expire, if that is new."""
     if wanted is None or (row is not None and row.expires_at == wanted):
         return wanted
-    if wanted <= (today := now()):
-        raise Invalid.field("/expires_at", f"It is over already: here it is {today.isoformat()}.")
-    if owned := _owned(instance, name):
+    owned = _owned(instance, name)
+    now, owns = db.session.execute(select(moment(), owned.exists())).one()
+    if wanted <= now:
+        raise Invalid.field("/expires_at", f"It is over already: here it is {now.isoformat()}.")
+    if owns:
+        names = ", ".join(db.session.scalars(owned))
         raise Invalid.field(
-            "/expires_at",
-            f"User {name!r} owns {', '.join(owned)}, and who owns a database must not expire.",
+            "/expires_at", f"User {name!r} owns {names}, and who owns a database must not expire."
         )
     return wanted
 

@@ -22,6 +22,17 @@ class EngineError(Exception):
     """The engine refused or failed; the text is for the user: its own words and what would help."""
 
 
+def unwritable(value: str) -> str | None:
+    """Why no engine's configuration file can hold this value of a parameter, or None."""
+    if "\0" in value:
+        return "a value holds no NUL"
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return "a value is Unicode text, without halves of characters"
+    return None
+
+
 @dataclass(frozen=True)
 class Account:
     """The operating system account the engine runs as. Never root."""

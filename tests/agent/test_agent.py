@@ -373,11 +373,11 @@ def test_an_engine_that_cannot_start_is_tried_again_and_at_once_with_a_new_direc
     assert report["engine"]["message"] == "FATAL: crash is set"
     assert report["etag"] == "a"
     assert report["converged_etag"] is None
-    plane.wait_for(lambda report: report["engine"]["restarts"] >= 3)
+    plane.wait_for(lambda report: report["engine"]["restarts"] >= 4)
     began = time.monotonic()
     plane.want(directive("b"))
     plane.wait_for(running("b"))
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 2  # the pause would be as long, or twice that
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root could run the engine as root")

@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pymysql
@@ -176,6 +177,20 @@ def test_an_interrupted_initialisation_is_done_again(new_place: Any) -> None:
     place.engine.stop()
 
 
+def test_a_start_removes_only_temporary_tables_of_its_own(place: Place, new_place: Any) -> None:
+    """It removes what has such a name in its folder for temporary files, whoever made it."""
+    left = Path(place.running("tmpdir")) / "#sql-temptable-1-2-3.MAI"
+    left.touch()
+    os.chown(left, *(getattr(place.home.account, each, -1) for each in ("uid", "gid")))
+    other = new_place()
+    other.up()
+    other.engine.stop()
+    assert left.exists()
+    place.engine.stop()
+    place.up()
+    assert not left.exists()
+
+
 def test_unknown_data_is_never_wiped(new_place: Any) -> None:
     place = new_place()
     strange = place.home.data / "mariadb" / "thesis.txt"
@@ -334,36 +349,68 @@ def test_refused_values_are_told_and_do_not_keep_it_from_starting(place: Place) 
         place.login("root", "")
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "words"),
-    [
-        ("innodb_log_buffer_size", "nonsense", "innodb_log_buffer_size|innodb-log-buffer-size"),
-        ("no_such_thing", "1", "unknown variable"),
-        ("innodb_buffer_pool_size", "900T", "(?i)memory|buffer"),
-    ],
-)
-def test_a_value_it_cannot_start_with_is_told_in_its_own_words(
-    place: Place, name: str, value: str, words: str
-) -> None:
+def test_a_value_it_cannot_start_with_is_told_in_its_own_words(place: Place) -> None:
     place.engine.stop()
-    with pytest.raises(EngineError, match=words):
-        place.up(**{name: value})
+    with pytest.raises(EngineError, match=r"(?i)memory|buffer"):
+        place.up(innodb_buffer_pool_size="900T")
     assert not place.engine.running()
     place.up()
     place.engine.health()
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("innodb_log_buffer_size", "nonsense", "no integer"),
+        ("myisam_recover_options", "nonsense", "Error while setting value 'nonsense'"),
+        ("collation_server", "klingon", "Unknown collation: 'klingon'"),
+        ("time_zone", "Mars/Base", "Unknown or incorrect time zone"),
+        ("default_storage_engine", "nonsense", "Unknown storage engine"),
+        ("date_format", "é" * 2038 + "xskip_grant_tables #", "too long"),
+        ("no_such_thing", "1", "no such parameter"),
+        ("chroot", "/", "no such parameter"),
+        ("innodb_tmpdir", "/var/tmp", "Coffret"),
+    ],
+)
+def test_a_start_leaves_out_what_the_engine_does_not_take(
+    place: Place, name: str, value: str, words: str
+) -> None:
+    place.engine.stop()
+    parameters = {name: value, "back_log": "99", "lc_time_names": "de_DE"}
+    place.up(**parameters)
+    assert place.running("back_log") == 99
+    seen = place.engine.apply_configuration(place.wanted, parameters)
+    assert seen["errors"].keys() == {name}
+    assert words in seen["errors"][name]
+    assert seen["pending_restart"] == []
+    assert place.running("lc_time_names") == "de_DE"
+
+
+def test_of_two_values_that_do_not_go_together_one_is_left_out(place: Place) -> None:
+    parameters = {"character_set_server": "utf8mb4", "collation_server": "latin1_bin"}
+    seen = place.engine.apply_configuration(place.wanted, parameters)
+    assert "is not valid for CHARACTER SET" in seen["errors"]["collation_server"]
+    place.engine.stop()
+    place.up(**parameters)
+    assert place.running("character_set_server") == "utf8mb4"
+
+
+def test_a_value_that_is_refused_goes_back_to_what_a_start_gives(place: Place) -> None:
+    place.engine.apply_configuration(place.wanted, {"time_zone": "+02:00", "max_connections": "77"})
+    seen = place.engine.apply_configuration(place.wanted, {"time_zone": "Mars", "max_connections": "many"})
+    assert seen["errors"].keys() == {"time_zone", "max_connections"}
+    assert set(seen["changed"]) == {"time_zone", "max_connections"}
+    assert (place.running("time_zone"), place.running("max_connections")) == ("SYSTEM", 64)
+
+
 def test_values_cannot_break_out_of_the_option_file(place: Place) -> None:
     place.engine.stop()
     sly = '"\nskip_grant_tables\n[mariadbd]\nport = 1\n#'
-    place.up(ft_boolean_syntax='+ -><()~*:""&|', init_connect=sly, sql_mode="ANSI_QUOTES")
+    place.up(ft_boolean_syntax='+ -><()~*:""&|', init_connect=sly, sql_mode="ANSI_QUOTES", date_format=sly)
     assert place.running("ft_boolean_syntax") == '+ -><()~*:""&|'
     assert place.running("skip_grant_tables") == 0
     assert place.running("init_connect") == ""
-    place.engine.stop()
-    with pytest.raises(EngineError):
-        place.up(date_format=sly, sql_mode=sly)
-    place.up()
+    assert place.running("date_format") == "%Y-%m-%d"
 
 
 def test_a_taken_port_is_said(place: Place) -> None:

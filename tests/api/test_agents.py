@@ -15,6 +15,7 @@ from control_plane.auth.tokens import digest
 from control_plane.clouds import CloudError
 from control_plane.database import db, now, transaction
 from control_plane.instances.models import Instance
+from control_plane.work.clock import moment
 from guest_agent.protocol import SECRET_HEADER
 
 __all__ = ["with_guests"]
@@ -697,7 +698,7 @@ NEW_SECRETS = {"abilities": ["new_secrets"]}
 
 def age_secret(guest: Guest) -> None:
     """Let the secret be old, and its last offer."""
-    long_ago = now() - timedelta(days=31)
+    long_ago = moment(-31 * 86400)
     with guest.control_plane.app.app_context(), transaction() as session:
         session.execute(update(Agent).values(secret_since=long_ago, secret_offered_at=long_ago))
 

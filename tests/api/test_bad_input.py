@@ -188,6 +188,7 @@ BAD_PARAMETERS: list[tuple[str, str, Any, str]] = [
     ("postgresql", "max_connections", 0, "from 1 to"),
     ("postgresql", "max_connections", "many", "number"),
     ("postgresql", "max_connections", 1.5, "whole number"),
+    ("postgresql", "max_connections", "\uff11\uff16", "is a number"),
     ("postgresql", "max_connections", "1e999", "number"),
     ("postgresql", "max_connections", int("9" * 4000), "max_connections"),
     ("postgresql", "work_mem", "8 parsecs", "64MB"),

@@ -2,15 +2,16 @@
 
 import threading
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
 import pytest
 from contract import GROUP, INSTANCE, Api, problem
+from sqlalchemy import update
 from werkzeug.test import TestResponse
 
-from control_plane.database import now
-from control_plane.http import idempotency
+from control_plane.database import transaction
+from control_plane.http.idempotency import IdempotencyKey
+from control_plane.work.clock import moment
 
 RESTART = {"type": "restart"}
 PATH = "/instances/orders/actions"
@@ -71,10 +72,11 @@ def test_a_key_has_a_length(orders: Api) -> None:
             problem(orders.post(PATH, RESTART, Idempotency_Key=key), 422, "invalid", "Idempotency-Key")
 
 
-def test_a_key_is_forgotten_after_a_day(orders: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_is_forgotten_after_a_day(orders: Api) -> None:
     orders.post(PATH, RESTART, Idempotency_Key="k1")
     orders.work()
-    monkeypatch.setattr(idempotency, "now", lambda: now() + timedelta(hours=25))
+    with orders.app.app_context(), transaction() as session:
+        session.execute(update(IdempotencyKey).values(created_at=moment(-25 * 3600)))
     again = orders.post(PATH, RESTART, Idempotency_Key="k1")
     assert again.status_code == 202
     assert "Idempotent-Replayed" not in again.headers

@@ -19,6 +19,7 @@ from wire import Wire
 from control_plane import stores
 from control_plane.app import create_app
 from control_plane.clouds.noop import Books, cloud
+from control_plane.clouds.noop.drivers import Network
 from control_plane.database import db, queue_up, transaction
 from control_plane.datastores.service import import_shipped
 from control_plane.quotas import service as quotas
@@ -146,11 +147,45 @@ def test_who_waits_for_a_migration_waits_as_long_as_it_takes(
         stores.take_your_time(another)
         another.execute(text(LOCK[server.name]))
         another.commit()
-        end = threading.Timer(2.5, another.close)
-        end.start()
-        with took(2, 30):
-            flask_migrate.upgrade()
-        end.join()
+        began = []
+
+        def end() -> None:
+            began.append(db.inspect(engine).has_table("instances"))
+            another.close()
+
+        engine = db.engine
+        later = threading.Timer(2.5, end)
+        later.start()
+        flask_migrate.upgrade()
+        later.join()
+        assert began == [False]
         assert db.inspect(db.engine).has_table("instances")
         with db.engine.connect() as connection, pytest.raises(DBAPIError):  # but no one else does
             connection.execute(text(HANGS[server.name].format(30)))
+
+
+def test_no_transaction_is_open_while_the_cloud_is_asked(
+    filled: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, bool] = {}
+    act = Books.act
+
+    def note(call: str) -> None:
+        asked[call] = asked.get(call, False) or db.session().in_transaction()
+
+    def note_and_act(books: Books, call: str) -> None:
+        note(call)
+        act(books, call)
+
+    monkeypatch.setattr(Books, "act", note_and_act)
+    monkeypatch.setattr(Network, "validate", lambda *_: note("network.validate"))
+    filled.instance("other")
+    assert filled.patch("/instances/other", {"volume": {"size": 11}}).status_code == 202
+    filled.work()
+    assert filled.post("/instances/other/actions", {"type": "rebuild"}).status_code == 202
+    filled.work()
+    assert filled.delete("/instances/other").status_code == 202
+    filled.work()
+    parts = ("volumes", "network", "compute")
+    acted = {f"{part}.{does}" for part in parts for does in ("ensure", "delete")}
+    assert asked == dict.fromkeys({"network.validate", *acted}, False)

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -183,10 +184,12 @@ def test_what_this_machine_cannot_do_is_refused_with_the_reason(
     assert refusing.call("GET", "/instances/orders").status_code == 404
 
 
-@pytest.fixture
-def refusing(serving: Serving) -> Serving:
-    serving.start()
-    return serving
+@pytest.fixture(scope="module")
+def refusing() -> Iterator[Serving]:
+    """One for all that is refused: nothing is made in it."""
+    with served() as one:
+        one.start()
+        yield one
 
 
 def test_a_killed_agent_is_started_again_beside_its_running_engine(orders: Serving) -> None:

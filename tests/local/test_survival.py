@@ -16,7 +16,9 @@ POSTGRESQL = {"datastore": "postgresql", "flavor": "db.small", "volume": {"size"
 VALKEY = {"datastore": "valkey", "flavor": "db.tiny", "volume": {"size": 1}}
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    "seed", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)]
+)
 def test_killed_at_random_while_it_makes_instances_it_makes_each_once(serving: Serving, seed: int) -> None:
     chance = random.Random(seed)
     serving.start()
@@ -41,7 +43,10 @@ def test_killed_at_random_while_it_makes_instances_it_makes_each_once(serving: S
     assert len(list((serving.folder / "ports").iterdir())) == len(names)
 
 
-@pytest.mark.parametrize("seconds", [0.0, 0.03, 0.1, 0.3, 0.8])
+@pytest.mark.parametrize(
+    "seconds",
+    [0.0, pytest.param(0.03, marks=pytest.mark.slow), 0.1, pytest.param(0.3, marks=pytest.mark.slow), 0.8],
+)
 def test_killed_soon_after_a_put_the_instance_still_comes(serving: Serving, seconds: float) -> None:
     serving.start()
     serving.put("/instances/orders", POSTGRESQL)
@@ -73,6 +78,7 @@ def test_at_another_address_the_agents_follow_and_the_engines_stay(serving: Serv
     engines = serving.engines()
     serving.kill()
     moved = Serving(serving.folder)
+    moved.path = serving.path
     moved.session.headers.update(serving.session.headers)
     moved.start()
     serving.process = moved.process

@@ -22,7 +22,7 @@ from urllib.parse import quote
 import psutil
 import pytest
 from proxying import PLACES, Proxy
-from serving import ROOT, Serving, eventually, served
+from serving import ROOT, STARTING, Serving, eventually, served
 
 EXAMPLE = ROOT / "examples" / "quickstart"
 RESOURCES = {
@@ -117,7 +117,7 @@ class Workspace:
             what(process)
             reached.set()
         code = int(process.wait(120))
-        assert reached.wait(10), f"there was no {moment}: {self.said()}"
+        assert reached.wait(STARTING), f"there was no {moment}: {self.said()}"
         return code
 
     def state(self) -> dict[str, str]:

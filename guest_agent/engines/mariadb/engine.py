@@ -56,7 +56,7 @@ class MariaDB(Engine):
     def __init__(self, home: Home) -> None:
         super().__init__(home)
         self._places = Places(home)
-        self._configuration = Configuration(self._places)
+        self._configuration = Configuration(self._places, lambda: self._program("mariadbd"))
 
     def _program(self, name: str) -> Path:
         folders = list(_USUAL)
@@ -78,7 +78,7 @@ class MariaDB(Engine):
     def initialise(self) -> None:
         """Make the data directory beside its place and move it there when it is whole."""
         programs.refuse_root(self.home.account)
-        for folder in (self.home.data, self.home.run):
+        for folder in (self.home.data, self.home.run, self._places.temporary):
             own_folder(folder, self.home.account)
         if (self._places.datadir / "mysql").exists():
             return
@@ -94,6 +94,7 @@ class MariaDB(Engine):
                 "--no-defaults",
                 *base,
                 f"--datadir={new}",
+                f"--tmpdir={self._places.temporary}",
                 "--auth-root-authentication-method=socket",
                 f"--auth-root-socket-user={administrator()}",
                 "--skip-test-db",

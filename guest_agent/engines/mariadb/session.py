@@ -109,5 +109,5 @@ def _words(error: pymysql.MySQLError) -> str:
 def meaning(lines: Sequence[str]) -> str:
     """The errors in a server's log, without times; all of it where there is no error."""
     errors = [line for line in lines if "[ERROR]" in line and not line.endswith("Aborting")]
-    plain = [re.sub(r"^[\d-]+ +[\d:]+ \d+ \[\w+\] ", "", line) for line in errors or lines]
+    plain = [re.sub(r"^[\d-]+ +[\d:]+ \d+ \[\w+\] (\S*mariadbd: )?", "", line) for line in errors or lines]
     return " ".join(plain[-5:]) or "it said nothing"

@@ -17,12 +17,16 @@ _OWNED = re.compile(
     r"ignore_.*|init_.*|innodb_.*_(dir|directory|path|filename)|innodb_data_home_dir|innodb_force_.*|"
     r"innodb_page_size|innodb_read_only|innodb_undo_tablespaces|innodb_buffer_pool_(dump|load)_.*|"
     r"innodb_ft_aux_table|innodb_ft_(server|user)_stopword_table|innodb_monitor_.*|"
-    r"innodb_log_checkpoint_now|large_pages|lc_messages_dir|local_infile|log_basename|log_bin.*|"
+    r"innodb_log_checkpoint_now|innodb_tmpdir|large_pages|lc_messages_dir|local_infile|log_basename|log_bin.*|"
     r"log_error|log_slow_query_file|log_tc_size|lower_case_table_names|loose_.*|myisam_.*path|"
     r"pid_file|plugin.*|port|proxy_protocol_networks|read_only|relay_.*|replicate_.*|report_.*|"
     r"require_secure_transport|rpl_.*|secure_.*|server_id|skip_.*|slave_.*|slow_query_log_file|"
     r"socket|sql_log_bin|sql_slave_.*|ssl_.*|strict_password_validation|tls_version|tmpdir|user|"
-    r"version.*|wsrep_.*|in_transaction|pseudo_.*|last_.*|rand_.*|timestamp|error_count|warning_count"
+    r"version.*|wsrep_.*|in_transaction|pseudo_.*|last_.*|rand_.*|timestamp|error_count|warning_count|"
+    # options that are no variables
+    r"bootstrap|chroot|console|des_key_file|external_locking|feedback.*|flashback|gdb|getopt_.*|help|innodb|"
+    r"innodb_status_file|language|log_(ddl_recovery|isam|tc)|master_(info_file|retry_count)|memlock|"
+    r"silent_startup|ssl|stack_trace|symbolic_links|tc_heuristic_recover|unix_socket|verbose"
 )
 OPTIONS: dict[str, tuple[str, str | None]] = {
     "autocommit": ("autocommit", "ON"),
@@ -75,11 +79,11 @@ class Variable:
     def refusal(self, value: str) -> str | None:
         """Why this value cannot be, or None."""
         if self.kind in ("integer", "number"):
-            number = _number(value)
-            if number is None or (self.kind == "integer" and number != int(number)):
+            count = number(value)
+            if count is None or (self.kind == "integer" and not isinstance(count, int)):
                 return f"{value!r} is no {self.kind}"
             low, high = self.minimum, self.maximum
-            if low is not None and high is not None and not low <= number <= high:
+            if low is not None and high is not None and not low <= count <= high:
                 return f"must be between {low:.15g} and {high:.15g}"
         elif self.kind == "boolean" and value.lower() not in _TRUE | _FALSE:
             return "must be ON or OFF"
@@ -102,16 +106,16 @@ class Variable:
     def literal(self, value: str) -> object:
         """The value as SET GLOBAL takes it."""
         if self.kind in ("integer", "number"):
-            return _number(value)
+            return number(value)
         if self.kind == "boolean":
             return "ON" if value.lower() in _TRUE else "OFF"
         return self._choice(value) if self.kind == "enum" else value
 
     def _plain(self, value: str) -> object:
-        if self.kind == "integer" and (number := _number(value)) is not None:
-            return int(number) // self.block * self.block
+        if self.kind == "integer" and (count := number(value)) is not None:
+            return int(count) // self.block * self.block
         if self.kind == "number":
-            return _number(value)
+            return number(value)
         if self.kind == "boolean":
             return value.lower() in _TRUE
         if self.kind == "enum":
@@ -122,7 +126,7 @@ class Variable:
 
     def _choice(self, value: str) -> str | None:
         """The one of `values` that this text or number stands for."""
-        if value.isdecimal() and value not in self.values:
+        if value.isascii() and value.isdecimal() and value not in self.values:
             return self.values[int(value)] if int(value) < len(self.values) else None
         return next((one for one in self.values if one.lower() == value.lower()), None)
 
@@ -131,13 +135,24 @@ def _parts(value: str) -> frozenset[str]:
     return frozenset(part.strip().lower() for part in value.split(",") if part.strip())
 
 
-def _number(value: str) -> int | float | None:
-    if whole := re.fullmatch(r"([+-]?\d+)([kmgtpe]?)", value.strip().lower()):
-        return int(whole[1]) << _UNITS[whole[2]]
-    try:
+def number(value: str) -> int | float | None:
+    """A number in the notation of an option file, which takes no more than this."""
+    if whole := re.fullmatch(r"([+-]?[0-9]{1,40})([kmgtpe]?)", value, re.ASCII | re.IGNORECASE):
+        return int(whole[1]) << _UNITS[whole[2].lower()]
+    if re.fullmatch(r"[+-]?[0-9]*\.?[0-9]+(e[+-]?[0-9]+)?", value, re.ASCII | re.IGNORECASE):
         return float(value)
-    except ValueError:
-        return None
+    return None
+
+
+def option(name: str) -> str:
+    """What a variable is called in an option file."""
+    return OPTIONS.get(name, (name, None))[0]
+
+
+def options(said: str) -> dict[str, str]:
+    """Options by name, each with its value, of what `mariadbd --verbose --help` says at its end."""
+    rows = re.findall(r"^([a-z][a-z0-9-]*) +(.*)$", said.partition("\nVariables (")[2], re.MULTILINE)
+    return {name.replace("-", "_"): value for name, value in rows}
 
 
 def read(server: Session) -> dict[str, Variable]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from guest_agent.engines.base import EngineError, Home
+from guest_agent.engines.base import EngineError, Home, unwritable
 from guest_agent.engines.postgresql import cluster, files
 from guest_agent.engines.postgresql.ownership import OWNED
 from guest_agent.protocol import DesiredEngine, PendingParameter, SeenConfiguration
@@ -245,8 +245,8 @@ def _not_for_users(name: str, parameters: Mapping[str, str]) -> str | None:
         return f'"{name}" is no parameter name'
     if name.lower() in OWNED:
         return f"{name} is set by Coffret itself"
-    if "\0" in parameters[name]:
-        return f"{name}: a value holds no NUL"
+    if reason := unwritable(parameters[name]):
+        return f"{name}: {reason}"
     return None
 
 

@@ -14,7 +14,7 @@ import psutil
 import valkey as driver
 
 from guest_agent.engines import programs
-from guest_agent.engines.base import Engine, EngineError, Home
+from guest_agent.engines.base import Engine, EngineError, Home, unwritable
 from guest_agent.engines.valkey import acl, probe, settings
 from guest_agent.engines.valkey.session import ADMIN, Session, session, spoken, wait
 from guest_agent.files import own_folder, update
@@ -161,7 +161,7 @@ class Valkey(Engine):
             server.ask("ACL", "SETUSER", "default", "reset")  # nobody comes in without a name
             running = server.configuration()
             for name, value in wanted.items():
-                if name not in running or settings.same(running[name], value):
+                if name not in running or settings.same(name, running[name], value):
                     continue
                 try:
                     server.ask("CONFIG", "SET", name, value)
@@ -278,6 +278,11 @@ class Valkey(Engine):
             name: "Coffret sets this one itself" if settings.owned(name) else "no such parameter"
             for name in parameters
             if settings.owned(name) or name not in known
+        }
+        errors |= {
+            name: reason
+            for name, value in parameters.items()
+            if name not in errors and (reason := unwritable(value))
         }
         named = {
             name: settings.notation(value, known[name])

@@ -36,6 +36,8 @@ _UNITS = {
     "gb": 1 << 30,
 }
 _BOOLEANS = {"on": "yes", "true": "yes", "1": "yes", "off": "no", "false": "no", "0": "no"}
+_CASED = {"notify-keyspace-events"}
+"""Where `E` and `e` are two things."""
 _END = "coffret-ends-here"
 
 
@@ -73,8 +75,10 @@ def notation(value: str, default: str) -> str:
     return value
 
 
-def same(running: str, wanted: str) -> bool:
+def same(name: str, running: str, wanted: str) -> bool:
     """Whether two notations mean one value: `64mb` is `67108864`, `YES` is `yes`."""
+    if name in _CASED:
+        return running == wanted
     return _plain(running) == _plain(wanted)
 
 
