@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -125,12 +125,12 @@ class Serving:
         return dict(eventually(look, seconds))
 
     def agents(self) -> list[psutil.Process]:
-        return self._processes("guest_agent", "run")
+        return _without_children(self._processes("guest_agent", "run"))
 
     def engines(self) -> list[psutil.Process]:
         """Engines in the folder; not their own children, nor those that only read a file of options."""
         found = [each for name in ENGINES for each in self._processes(name, unless=("--help", "-C"))]
-        return [process for process in found if process.parent() not in found]
+        return _without_children(found)
 
     def _processes(self, *words: str, unless: Collection[str] = ()) -> list[psutil.Process]:
         """Processes in this folder whose command line has all the words, and none of the others."""
@@ -169,6 +169,16 @@ class Serving:
             if (home / "agent.json").exists()
         ]
         assert [stop.wait() for stop in stops] == [0] * len(stops)
+
+
+def _without_children(found: list[psutil.Process]) -> list[psutil.Process]:
+    """Those that still run; a child has its parent's command line, be it only until it has its own."""
+    kept = []
+    for process in found:
+        with suppress(psutil.NoSuchProcess):
+            if process.parent() not in found:
+                kept.append(process)
+    return kept
 
 
 def eventually(holds: Callable[[], Any], seconds: float, pause: float = 0.05) -> Any:

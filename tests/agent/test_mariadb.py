@@ -366,6 +366,7 @@ def test_a_value_it_cannot_start_with_is_told_in_its_own_words(place: Place) -> 
         ("collation_server", "klingon", "Unknown collation: 'klingon'"),
         ("time_zone", "Mars/Base", "Unknown or incorrect time zone"),
         ("default_storage_engine", "nonsense", "Unknown storage engine"),
+        ("date_format", "é" * 2038 + "xskip_grant_tables #", "too long"),
         ("no_such_thing", "1", "no such parameter"),
         ("chroot", "/", "no such parameter"),
         ("innodb_tmpdir", "/var/tmp", "Coffret"),
