@@ -54,7 +54,8 @@ def main(context: click.Context) -> None:
 
     Settings come from COFFRET_* variables and from the file that COFFRET_CONFIG names.
     """
-    os.umask(0o077)  # what is written here is nobody else's
+    before = os.umask(0o077)  # what is written here is nobody else's
+    context.call_on_close(lambda: os.umask(before))
     context.obj = Settings.load()
 
 
