@@ -31,14 +31,16 @@ def run() -> None:
 def _alone(connection: Connection) -> Iterator[None]:
     """Only one of the processes that start at the same time migrates; the others find it done.
 
-    SQLite's file has one process at a time. On Galera the lock is for those on the same node.
+    Raises TimeoutError when another is at it for an hour, which MariaDB does not wait longer for. SQLite's
+    file has one process at a time. On Galera the lock is for those on the same node.
     """
     if connection.dialect.name not in _LOCKS:
         yield
         return
     stores.take_your_time(connection)
     take, give = _LOCKS[connection.dialect.name]
-    connection.execute(text(take))
+    if connection.scalar(text(take)) == 0:
+        raise TimeoutError("another process has been migrating the state database for an hour")
     connection.commit()  # the session holds it
     try:
         yield
