@@ -70,7 +70,7 @@ test-slow: setup-dev ## Run the tests that it leaves out since they take long an
 	@python -m pytest -m "slow and not openstack"
 
 .PHONY: test-chaos
-test-chaos: setup-dev ## Break a deployment of many processes in every way: 15 minutes
+test-chaos: setup-dev ## Break a deployment of many processes in every way: 6 minutes
 	@python -m pytest -m "chaos or not chaos" tests/chaos
 
 .PHONY: test-clis
@@ -130,7 +130,7 @@ bench: setup-dev provider ## Measure; one line a figure
 	@python -m bench
 
 .PHONY: bench-scale
-bench-scale: setup-dev ## Measure many instances and agents on PostgreSQL; 13 minutes
+bench-scale: setup-dev ## Measure many instances and agents on PostgreSQL; 11 minutes
 	@python -m bench.scale
 
 .PHONY: bench-openstack
