@@ -59,6 +59,7 @@ def _upload(cloud: Connection, file: Path) -> Image:
         container_format="bare",
         visibility="private",
         min_disk=3,
+        allow_duplicates=True,  # of the name, which older ones have too; _same has looked for the file
         **PROPERTIES,
     )
     try:
