@@ -15,7 +15,7 @@ class Proxy:
     """Forwards HTTP/1.1 to `port` of this machine. Dry runs are no writes."""
 
     def __init__(self, port: int) -> None:
-        self._target = ("127.0.0.1", port)
+        self.lead_to(port)
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._listener: socket.socket | None = None
@@ -30,6 +30,10 @@ class Proxy:
     def watch(self, watch: Watch) -> None:
         """Call `watch` with the number of each write, from 0 on, at each of PLACES."""
         self._watch, self._writes = watch, itertools.count()
+
+    def lead_to(self, port: int) -> None:
+        """Forward what is connected from now on to another port."""
+        self._target = ("127.0.0.1", port)
 
     def cut(self) -> None:
         """Break all connections and refuse new ones."""
