@@ -107,9 +107,13 @@ class Settings:
     )
     broker_url: str = _setting(
         "",
-        "With `celery`: URL of RabbitMQ, such as `amqp://coffret:password@mq1/coffret`; of a cluster's"
-        " nodes with `;` between them.",
+        "With `celery`: URL of RabbitMQ, such as `amqp://coffret:password@mq1/coffret`, or `amqps:` for"
+        " TLS; of a cluster's nodes with `;` between them.",
         secret=True,
+    )
+    broker_ca: Path | None = _setting(
+        None,
+        "PEM file with the CA by which RabbitMQ is known over TLS. Unset: those of the system.",
     )
     metrics_bind: str = _setting(
         "",
@@ -267,6 +271,8 @@ class Settings:
             raise SettingsError("COFFRET_WORK=celery needs Celery: pip install 'coffret[celery]'.")
         if not self.broker_url:
             raise SettingsError("COFFRET_WORK=celery needs COFFRET_BROKER_URL, the URL of RabbitMQ.")
+        if self.broker_ca is not None and not os.access(self.broker_ca, os.R_OK):
+            raise SettingsError(f"COFFRET_BROKER_CA={self.broker_ca} cannot be read.")
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> "Settings":

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from certificates import certify
 from rabbitmq import SERVER, RabbitMQ, running
 from stores import SERVERS, File, OnServer, Store, started
 
@@ -27,11 +28,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session")
-def rabbitmq() -> Iterator[RabbitMQ]:
+def certified(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a certificate for 127.0.0.1, and the CA that it is by."""
+    folder = tmp_path_factory.mktemp("certified")
+    certify(folder, "127.0.0.1")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(certified: Path) -> Iterator[RabbitMQ]:
     """A broker that all tests use together, each with a queue of its own."""
     if not SERVER.exists():
         pytest.skip("work over RabbitMQ is not tested: apt-get install rabbitmq-server")
-    with running() as broker:
+    with running(certified) as broker:
         yield broker
 
 

@@ -20,9 +20,10 @@ START_SECONDS = 60
 class RabbitMQ:
     """One broker that may be stopped, killed and frozen. What is in its queues stays in its folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, tls: Path | None) -> None:
+        """`tls`: the folder of a certificate, by which it serves TLS as well."""
         self._folder = folder
-        self._port, distribution, epmd = free_ports(3)
+        self._port, self.tls_port, distribution, epmd = free_ports(4)
         self._epmd: subprocess.Popen[bytes] | None = None
         self._broker: subprocess.Popen[bytes] | None = None
         self.address = f"127.0.0.1:{self._port}"
@@ -46,7 +47,15 @@ class RabbitMQ:
                 "-kernel inet_dist_use_interface {127,0,0,1} +S 1:1 +sbwt none"
             ),
         }
-        (folder / "rabbitmq.conf").write_text("disk_free_limit.absolute = 1MB\n")
+        settings = {"disk_free_limit.absolute": "1MB"}
+        if tls is not None:
+            settings |= {
+                "listeners.ssl.1": f"127.0.0.1:{self.tls_port}",
+                "ssl_options.certfile": f"{tls}/tls.pem",
+                "ssl_options.keyfile": f"{tls}/tls.key",
+            }
+        lines = [f"{name} = {value}\n" for name, value in settings.items()]
+        (folder / "rabbitmq.conf").write_text("".join(lines))
         (folder / "plugins").write_text("[].\n")
 
     def start(self) -> None:
@@ -144,10 +153,10 @@ def free_ports(count: int) -> list[int]:
 
 
 @contextmanager
-def running() -> Iterator[RabbitMQ]:
+def running(tls: Path | None = None) -> Iterator[RabbitMQ]:
     """A broker of one's own, gone at the end. The caller has seen that SERVER is there."""
     folder = Path(tempfile.mkdtemp(prefix="coffret-rabbitmq-"))
-    broker = RabbitMQ(folder)
+    broker = RabbitMQ(folder, tls)
     try:
         broker.start()
         yield broker

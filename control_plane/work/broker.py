@@ -6,10 +6,14 @@ in the database. So a message may be lost or doubled, and one that comes late fi
 
 import logging
 import random
+import ssl
 from collections.abc import Callable
+from typing import Any
 
 import amqp
 import celery.worker.consumer
+import kombu.transport
+import kombu.transport.pyamqp
 from celery import Celery
 from kombu.connection import Connection
 from kombu.exceptions import KombuError
@@ -39,9 +43,23 @@ class Consumer(celery.worker.consumer.Consumer):  # type: ignore[misc]
         ]
 
 
+class SecureTransport(kombu.transport.pyamqp.SSLTransport):
+    """Knows each broker by its own name: kombu would look for the first one's in all certificates."""
+
+    def establish_connection(self) -> Any:
+        own: Any = self.client
+        own.ssl = {**own.ssl, "server_hostname": None}  # where kombu puts the one of the URL
+        return super().establish_connection()  # type: ignore[no-untyped-call]
+
+
+kombu.transport.TRANSPORT_ALIASES["amqps"] = f"{__name__}:{SecureTransport.__name__}"
+
+
 def open_celery(settings: Settings) -> Celery:
     """Celery's application; nothing is connected yet."""
     app = Celery("coffret", broker=settings.broker_url, set_as_current=False)
+    if settings.broker_url.startswith("amqps:"):
+        app.conf.broker_use_ssl = {"cert_reqs": ssl.CERT_REQUIRED, "ca_certs": settings.broker_ca}
     app.conf.update(
         task_default_queue=f"{settings.deployment}.work",
         task_default_queue_type="quorum",
