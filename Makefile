@@ -89,7 +89,7 @@ check: setup-dev ## Lint, format and types, as CI does
 	mypy
 	mypy scripts
 	mypy --package bench
-	cd terraform-provider && test -z "$$(gofmt -l . | tee /dev/stderr)" # to put it right: gofmt -w .
+	cd terraform-provider && test -z "$$(gofmt -l . | tee -a /dev/stderr)" # to put it right: gofmt -w .
 	cd terraform-provider && go vet ./... && go -C tools vet ./...
 	terraform fmt -check -diff -recursive examples
 
