@@ -4,8 +4,10 @@ import enum
 import random
 import re
 import uuid
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import flask_migrate
 from flask import Flask, Response, current_app, g, request
@@ -61,6 +63,10 @@ RESOURCES = (
 class _Application(Flask):
     dispatch_request = repeated(Flask.dispatch_request)
     """A view may run again, since it only reads the request and writes in one transaction."""
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """As it is: nothing here is a coroutine, which Flask would look for a dozen times in a request."""
+        return func
 
 
 class ServerRole(enum.StrEnum):
