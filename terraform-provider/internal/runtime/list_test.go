@@ -26,7 +26,7 @@ func thing(t *testing.T, serve http.HandlerFunc) *Resource {
 	if err != nil {
 		t.Fatal(err)
 	}
-	made := NewResource(Facts{
+	made := Resources(Facts{
 		Type: "thing", Path: "/v1/instances/{instance}/things/{name}", Parents: []string{"instance"}, Key: "name",
 		Fields:  []Field{{Attr: "name", JSON: []string{"name"}, Sent: true}},
 		Filters: []Filter{{Name: "label", Repeated: true}},
@@ -34,7 +34,7 @@ func thing(t *testing.T, serve http.HandlerFunc) *Resource {
 		"instance": schema.StringAttribute{Required: true}, "name": schema.StringAttribute{Required: true},
 	}})
 	var answer resource.ConfigureResponse
-	r := made.(*Resource)
+	r := made().(*Resource)
 	r.Configure(context.Background(), resource.ConfigureRequest{ProviderData: NewSettings(c, nil)}, &answer)
 	return r
 }

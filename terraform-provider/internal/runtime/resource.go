@@ -49,8 +49,9 @@ var (
 	_ resource.ResourceWithMoveState   = &Resource{}
 )
 
-// NewResource ties facts and schema together and adds the timeouts block.
-func NewResource(facts Facts, attributes schema.Schema) resource.Resource {
+// Resources ties facts and schema together, adds the timeouts block, and returns what makes a resource of them:
+// Terraform's framework asks for another one at each call, and a schema with its patterns takes long to make.
+func Resources(facts Facts, attributes schema.Schema) func() resource.Resource {
 	attributes.Blocks = map[string]schema.Block{
 		"timeouts": timeouts.Block(context.Background(), timeouts.Opts{
 			Create: true, Update: true, Delete: true,
@@ -62,7 +63,7 @@ func NewResource(facts Facts, attributes schema.Schema) resource.Resource {
 	if facts.Restarts {
 		attributes.Attributes[onRestart] = onRestartAttribute
 	}
-	return &Resource{facts: facts, schema: attributes}
+	return func() resource.Resource { return &Resource{facts: facts, schema: attributes} }
 }
 
 func limitDescription(doing string, facts Facts) string {

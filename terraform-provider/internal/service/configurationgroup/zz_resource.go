@@ -10,7 +10,6 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework-validators/mapvalidator"
 	"github.com/hashicorp/terraform-plugin-framework-validators/stringvalidator"
 	"github.com/hashicorp/terraform-plugin-framework/attr"
-	"github.com/hashicorp/terraform-plugin-framework/resource"
 	"github.com/hashicorp/terraform-plugin-framework/resource/schema"
 	"github.com/hashicorp/terraform-plugin-framework/resource/schema/mapdefault"
 	"github.com/hashicorp/terraform-plugin-framework/resource/schema/planmodifier"
@@ -50,79 +49,77 @@ var facts = runtime.Facts{
 }
 
 // NewResource returns the resource coffret_configuration_group.
-func NewResource() resource.Resource {
-	return runtime.NewResource(facts, schema.Schema{
-		MarkdownDescription: "Parameter values that many instances share and are kept in sync with.",
-		Attributes: map[string]schema.Attribute{
-			"id": schema.StringAttribute{
-				MarkdownDescription: "UUID; tells two incarnations of a name apart.",
-				Computed:            true,
-				PlanModifiers: []planmodifier.String{
-					stringplanmodifier.UseNonNullStateForUnknown(),
-				},
-			},
-			"generation": schema.Int64Attribute{
-				MarkdownDescription: "Counts changes of what is desired.",
-				Computed:            true,
-			},
-			"created_at": schema.StringAttribute{
-				MarkdownDescription: "RFC 3339.",
-				Computed:            true,
-				PlanModifiers: []planmodifier.String{
-					stringplanmodifier.UseNonNullStateForUnknown(),
-				},
-			},
-			"name": schema.StringAttribute{
-				MarkdownDescription: "Name, unique in the project. It can be changed.",
-				Required:            true,
-				Validators: []validator.String{
-					stringvalidator.RegexMatches(regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$`), "must have 1 to 255 letters, digits, '.', '_' or '-', and start with a letter or digit"),
-				},
-			},
-			"datastore": schema.StringAttribute{
-				MarkdownDescription: "Name of the datastore. A change makes a new resource.",
-				Required:            true,
-				PlanModifiers: []planmodifier.String{
-					stringplanmodifier.RequiresReplace(),
-				},
-			},
-			"version": schema.StringAttribute{
-				MarkdownDescription: "Datastore version or the beginning of one. Null: the default. A change makes a new resource.",
-				Optional:            true,
-				Validators: []validator.String{
-					stringvalidator.UTF8LengthBetween(1, 255),
-				},
-				PlanModifiers: []planmodifier.String{
-					stringplanmodifier.RequiresReplace(),
-				},
-			},
-			"description": schema.StringAttribute{
-				MarkdownDescription: "For people.",
-				Optional:            true,
-				Computed:            true,
-				Default:             stringdefault.StaticString(""),
-				Validators: []validator.String{
-					stringvalidator.UTF8LengthAtMost(1024),
-				},
-			},
-			"parameters": schema.MapAttribute{
-				MarkdownDescription: "Values by the engine's parameter names, checked against the version's catalogue. What is not named has the engine's default.",
-				Optional:            true,
-				Computed:            true,
-				Default:             mapdefault.StaticValue(types.MapValueMust(types.StringType, map[string]attr.Value{})),
-				ElementType:         types.StringType,
-				Validators: []validator.Map{
-					mapvalidator.SizeAtMost(1000),
-					mapvalidator.KeysAre(stringvalidator.UTF8LengthBetween(1, 255)),
-				},
-			},
-			"datastore_version": schema.StringAttribute{
-				MarkdownDescription: "The datastore version that it is for.",
-				Computed:            true,
-				PlanModifiers: []planmodifier.String{
-					stringplanmodifier.UseNonNullStateForUnknown(),
-				},
+var NewResource = runtime.Resources(facts, schema.Schema{
+	MarkdownDescription: "Parameter values that many instances share and are kept in sync with.",
+	Attributes: map[string]schema.Attribute{
+		"id": schema.StringAttribute{
+			MarkdownDescription: "UUID; tells two incarnations of a name apart.",
+			Computed:            true,
+			PlanModifiers: []planmodifier.String{
+				stringplanmodifier.UseNonNullStateForUnknown(),
 			},
 		},
-	})
-}
+		"generation": schema.Int64Attribute{
+			MarkdownDescription: "Counts changes of what is desired.",
+			Computed:            true,
+		},
+		"created_at": schema.StringAttribute{
+			MarkdownDescription: "RFC 3339.",
+			Computed:            true,
+			PlanModifiers: []planmodifier.String{
+				stringplanmodifier.UseNonNullStateForUnknown(),
+			},
+		},
+		"name": schema.StringAttribute{
+			MarkdownDescription: "Name, unique in the project. It can be changed.",
+			Required:            true,
+			Validators: []validator.String{
+				stringvalidator.RegexMatches(regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$`), "must have 1 to 255 letters, digits, '.', '_' or '-', and start with a letter or digit"),
+			},
+		},
+		"datastore": schema.StringAttribute{
+			MarkdownDescription: "Name of the datastore. A change makes a new resource.",
+			Required:            true,
+			PlanModifiers: []planmodifier.String{
+				stringplanmodifier.RequiresReplace(),
+			},
+		},
+		"version": schema.StringAttribute{
+			MarkdownDescription: "Datastore version or the beginning of one. Null: the default. A change makes a new resource.",
+			Optional:            true,
+			Validators: []validator.String{
+				stringvalidator.UTF8LengthBetween(1, 255),
+			},
+			PlanModifiers: []planmodifier.String{
+				stringplanmodifier.RequiresReplace(),
+			},
+		},
+		"description": schema.StringAttribute{
+			MarkdownDescription: "For people.",
+			Optional:            true,
+			Computed:            true,
+			Default:             stringdefault.StaticString(""),
+			Validators: []validator.String{
+				stringvalidator.UTF8LengthAtMost(1024),
+			},
+		},
+		"parameters": schema.MapAttribute{
+			MarkdownDescription: "Values by the engine's parameter names, checked against the version's catalogue. What is not named has the engine's default.",
+			Optional:            true,
+			Computed:            true,
+			Default:             mapdefault.StaticValue(types.MapValueMust(types.StringType, map[string]attr.Value{})),
+			ElementType:         types.StringType,
+			Validators: []validator.Map{
+				mapvalidator.SizeAtMost(1000),
+				mapvalidator.KeysAre(stringvalidator.UTF8LengthBetween(1, 255)),
+			},
+		},
+		"datastore_version": schema.StringAttribute{
+			MarkdownDescription: "The datastore version that it is for.",
+			Computed:            true,
+			PlanModifiers: []planmodifier.String{
+				stringplanmodifier.UseNonNullStateForUnknown(),
+			},
+		},
+	},
+})

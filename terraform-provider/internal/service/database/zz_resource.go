@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/hashicorp/terraform-plugin-framework-validators/stringvalidator"
-	"github.com/hashicorp/terraform-plugin-framework/resource"
 	"github.com/hashicorp/terraform-plugin-framework/resource/schema"
 	"github.com/hashicorp/terraform-plugin-framework/resource/schema/planmodifier"
 	"github.com/hashicorp/terraform-plugin-framework/resource/schema/stringplanmodifier"
@@ -49,91 +48,89 @@ var facts = runtime.Facts{
 }
 
 // NewResource returns the resource coffret_database.
-func NewResource() resource.Resource {
-	return runtime.NewResource(facts, schema.Schema{
-		MarkdownDescription: "A database inside an instance: what applications connect to. Destroying it drops it with all that is in it.",
-		Attributes: map[string]schema.Attribute{
-			"instance": schema.StringAttribute{
-				MarkdownDescription: "Name or id of the instance that it belongs to. An id survives a change of the name.",
-				Required:            true,
-			},
-			"id": schema.StringAttribute{
-				MarkdownDescription: "UUID; tells two incarnations of a name apart.",
-				Computed:            true,
-				PlanModifiers: []planmodifier.String{
-					stringplanmodifier.UseNonNullStateForUnknown(),
-				},
-			},
-			"generation": schema.Int64Attribute{
-				MarkdownDescription: "Counts changes of what is desired.",
-				Computed:            true,
-			},
-			"created_at": schema.StringAttribute{
-				MarkdownDescription: "RFC 3339.",
-				Computed:            true,
-				PlanModifiers: []planmodifier.String{
-					stringplanmodifier.UseNonNullStateForUnknown(),
-				},
-			},
-			"name": schema.StringAttribute{
-				MarkdownDescription: "Name of the database; its key in the instance. A change makes a new resource.",
-				Required:            true,
-				Validators: []validator.String{
-					stringvalidator.UTF8LengthBetween(1, 64),
-					stringvalidator.RegexMatches(regexp.MustCompile("^[^\\x00-\\x20\\x7f/\\\\@`](?:[^\\x00-\\x1f\\x7f/\\\\@`]*[^\\x00-\\x20\\x7f/\\\\@`])?$"), "must be printable, without '/', '\\', '@' or '`', and without a space at either end"),
-				},
-				PlanModifiers: []planmodifier.String{
-					stringplanmodifier.RequiresReplace(),
-				},
-			},
-			"character_set": schema.StringAttribute{
-				MarkdownDescription: "Character set (PostgreSQL: encoding). Null: the engine's default.",
-				Optional:            true,
-				Validators: []validator.String{
-					stringvalidator.UTF8LengthBetween(1, 64),
-				},
-			},
-			"collation": schema.StringAttribute{
-				MarkdownDescription: "Collation, one of the character set's. Null: the engine's default.",
-				Optional:            true,
-				Validators: []validator.String{
-					stringvalidator.UTF8LengthBetween(1, 64),
-				},
-			},
-			"owner": schema.StringAttribute{
-				MarkdownDescription: "User of the instance that owns the database (PostgreSQL). Null: Coffret.",
-				Optional:            true,
-			},
-			"deletion_policy": schema.StringAttribute{
-				MarkdownDescription: "What deleting it does: `drop` it with all that is in it, `refuse`, also to delete the instance, or leave it in the engine and forget it (`abandon`). Null: `drop`, but `refuse` while the instance has `deletion_protection`. One of `drop`, `refuse`, `abandon`.",
-				Optional:            true,
-				Validators: []validator.String{
-					stringvalidator.OneOf("drop", "refuse", "abandon"),
-				},
-			},
-			"phase": schema.StringAttribute{
-				MarkdownDescription: "Where the resource is, in Trove's words.",
-				Computed:            true,
-			},
-			"ready": schema.BoolAttribute{
-				MarkdownDescription: "Whether what is seen is what is wanted.",
-				Computed:            true,
-			},
-			"message": schema.StringAttribute{
-				MarkdownDescription: "What is wrong or going on, and what would help; else empty.",
-				Computed:            true,
-			},
-			"managed": schema.BoolAttribute{
-				MarkdownDescription: "False: seen in the engine, but nobody's here; a PUT adopts it.",
-				Computed:            true,
-			},
-			"uri": schema.StringAttribute{
-				MarkdownDescription: "Connection URI without user and password.",
-				Computed:            true,
-				PlanModifiers: []planmodifier.String{
-					stringplanmodifier.UseNonNullStateForUnknown(),
-				},
+var NewResource = runtime.Resources(facts, schema.Schema{
+	MarkdownDescription: "A database inside an instance: what applications connect to. Destroying it drops it with all that is in it.",
+	Attributes: map[string]schema.Attribute{
+		"instance": schema.StringAttribute{
+			MarkdownDescription: "Name or id of the instance that it belongs to. An id survives a change of the name.",
+			Required:            true,
+		},
+		"id": schema.StringAttribute{
+			MarkdownDescription: "UUID; tells two incarnations of a name apart.",
+			Computed:            true,
+			PlanModifiers: []planmodifier.String{
+				stringplanmodifier.UseNonNullStateForUnknown(),
 			},
 		},
-	})
-}
+		"generation": schema.Int64Attribute{
+			MarkdownDescription: "Counts changes of what is desired.",
+			Computed:            true,
+		},
+		"created_at": schema.StringAttribute{
+			MarkdownDescription: "RFC 3339.",
+			Computed:            true,
+			PlanModifiers: []planmodifier.String{
+				stringplanmodifier.UseNonNullStateForUnknown(),
+			},
+		},
+		"name": schema.StringAttribute{
+			MarkdownDescription: "Name of the database; its key in the instance. A change makes a new resource.",
+			Required:            true,
+			Validators: []validator.String{
+				stringvalidator.UTF8LengthBetween(1, 64),
+				stringvalidator.RegexMatches(regexp.MustCompile("^[^\\x00-\\x20\\x7f/\\\\@`](?:[^\\x00-\\x1f\\x7f/\\\\@`]*[^\\x00-\\x20\\x7f/\\\\@`])?$"), "must be printable, without '/', '\\', '@' or '`', and without a space at either end"),
+			},
+			PlanModifiers: []planmodifier.String{
+				stringplanmodifier.RequiresReplace(),
+			},
+		},
+		"character_set": schema.StringAttribute{
+			MarkdownDescription: "Character set (PostgreSQL: encoding). Null: the engine's default.",
+			Optional:            true,
+			Validators: []validator.String{
+				stringvalidator.UTF8LengthBetween(1, 64),
+			},
+		},
+		"collation": schema.StringAttribute{
+			MarkdownDescription: "Collation, one of the character set's. Null: the engine's default.",
+			Optional:            true,
+			Validators: []validator.String{
+				stringvalidator.UTF8LengthBetween(1, 64),
+			},
+		},
+		"owner": schema.StringAttribute{
+			MarkdownDescription: "User of the instance that owns the database (PostgreSQL). Null: Coffret.",
+			Optional:            true,
+		},
+		"deletion_policy": schema.StringAttribute{
+			MarkdownDescription: "What deleting it does: `drop` it with all that is in it, `refuse`, also to delete the instance, or leave it in the engine and forget it (`abandon`). Null: `drop`, but `refuse` while the instance has `deletion_protection`. One of `drop`, `refuse`, `abandon`.",
+			Optional:            true,
+			Validators: []validator.String{
+				stringvalidator.OneOf("drop", "refuse", "abandon"),
+			},
+		},
+		"phase": schema.StringAttribute{
+			MarkdownDescription: "Where the resource is, in Trove's words.",
+			Computed:            true,
+		},
+		"ready": schema.BoolAttribute{
+			MarkdownDescription: "Whether what is seen is what is wanted.",
+			Computed:            true,
+		},
+		"message": schema.StringAttribute{
+			MarkdownDescription: "What is wrong or going on, and what would help; else empty.",
+			Computed:            true,
+		},
+		"managed": schema.BoolAttribute{
+			MarkdownDescription: "False: seen in the engine, but nobody's here; a PUT adopts it.",
+			Computed:            true,
+		},
+		"uri": schema.StringAttribute{
+			MarkdownDescription: "Connection URI without user and password.",
+			Computed:            true,
+			PlanModifiers: []planmodifier.String{
+				stringplanmodifier.UseNonNullStateForUnknown(),
+			},
+		},
+	},
+})

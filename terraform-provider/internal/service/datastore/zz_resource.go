@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/hashicorp/terraform-plugin-framework-validators/stringvalidator"
-	"github.com/hashicorp/terraform-plugin-framework/resource"
 	"github.com/hashicorp/terraform-plugin-framework/resource/schema"
 	"github.com/hashicorp/terraform-plugin-framework/resource/schema/planmodifier"
 	"github.com/hashicorp/terraform-plugin-framework/resource/schema/stringdefault"
@@ -39,64 +38,62 @@ var facts = runtime.Facts{
 }
 
 // NewResource returns the resource coffret_datastore.
-func NewResource() resource.Resource {
-	return runtime.NewResource(facts, schema.Schema{
-		MarkdownDescription: "A database engine that can be managed. Written by admins.",
-		Attributes: map[string]schema.Attribute{
-			"id": schema.StringAttribute{
-				MarkdownDescription: "UUID; tells two incarnations of a name apart.",
-				Computed:            true,
-				PlanModifiers: []planmodifier.String{
-					stringplanmodifier.UseNonNullStateForUnknown(),
-				},
-			},
-			"generation": schema.Int64Attribute{
-				MarkdownDescription: "Counts changes of what is desired.",
-				Computed:            true,
-			},
-			"created_at": schema.StringAttribute{
-				MarkdownDescription: "RFC 3339.",
-				Computed:            true,
-				PlanModifiers: []planmodifier.String{
-					stringplanmodifier.UseNonNullStateForUnknown(),
-				},
-			},
-			"name": schema.StringAttribute{
-				MarkdownDescription: "Name of the datastore. A change makes a new resource.",
-				Required:            true,
-				Validators: []validator.String{
-					stringvalidator.RegexMatches(regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$`), "must have 1 to 255 letters, digits, '.', '_' or '-', and start with a letter or digit"),
-				},
-				PlanModifiers: []planmodifier.String{
-					stringplanmodifier.RequiresReplace(),
-				},
-			},
-			"manager": schema.StringAttribute{
-				MarkdownDescription: "What knows the engine. One of `postgresql`, `mariadb`, `valkey`. A change makes a new resource.",
-				Required:            true,
-				Validators: []validator.String{
-					stringvalidator.OneOf("postgresql", "mariadb", "valkey"),
-				},
-				PlanModifiers: []planmodifier.String{
-					stringplanmodifier.RequiresReplace(),
-				},
-			},
-			"description": schema.StringAttribute{
-				MarkdownDescription: "For people.",
-				Optional:            true,
-				Computed:            true,
-				Default:             stringdefault.StaticString(""),
-				Validators: []validator.String{
-					stringvalidator.UTF8LengthAtMost(1024),
-				},
-			},
-			"default_version": schema.StringAttribute{
-				MarkdownDescription: "Version of new instances that name none. Null: the newest.",
-				Optional:            true,
-				Validators: []validator.String{
-					stringvalidator.UTF8LengthBetween(1, 255),
-				},
+var NewResource = runtime.Resources(facts, schema.Schema{
+	MarkdownDescription: "A database engine that can be managed. Written by admins.",
+	Attributes: map[string]schema.Attribute{
+		"id": schema.StringAttribute{
+			MarkdownDescription: "UUID; tells two incarnations of a name apart.",
+			Computed:            true,
+			PlanModifiers: []planmodifier.String{
+				stringplanmodifier.UseNonNullStateForUnknown(),
 			},
 		},
-	})
-}
+		"generation": schema.Int64Attribute{
+			MarkdownDescription: "Counts changes of what is desired.",
+			Computed:            true,
+		},
+		"created_at": schema.StringAttribute{
+			MarkdownDescription: "RFC 3339.",
+			Computed:            true,
+			PlanModifiers: []planmodifier.String{
+				stringplanmodifier.UseNonNullStateForUnknown(),
+			},
+		},
+		"name": schema.StringAttribute{
+			MarkdownDescription: "Name of the datastore. A change makes a new resource.",
+			Required:            true,
+			Validators: []validator.String{
+				stringvalidator.RegexMatches(regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$`), "must have 1 to 255 letters, digits, '.', '_' or '-', and start with a letter or digit"),
+			},
+			PlanModifiers: []planmodifier.String{
+				stringplanmodifier.RequiresReplace(),
+			},
+		},
+		"manager": schema.StringAttribute{
+			MarkdownDescription: "What knows the engine. One of `postgresql`, `mariadb`, `valkey`. A change makes a new resource.",
+			Required:            true,
+			Validators: []validator.String{
+				stringvalidator.OneOf("postgresql", "mariadb", "valkey"),
+			},
+			PlanModifiers: []planmodifier.String{
+				stringplanmodifier.RequiresReplace(),
+			},
+		},
+		"description": schema.StringAttribute{
+			MarkdownDescription: "For people.",
+			Optional:            true,
+			Computed:            true,
+			Default:             stringdefault.StaticString(""),
+			Validators: []validator.String{
+				stringvalidator.UTF8LengthAtMost(1024),
+			},
+		},
+		"default_version": schema.StringAttribute{
+			MarkdownDescription: "Version of new instances that name none. Null: the newest.",
+			Optional:            true,
+			Validators: []validator.String{
+				stringvalidator.UTF8LengthBetween(1, 255),
+			},
+		},
+	},
+})

@@ -10,7 +10,6 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework-validators/listvalidator"
 	"github.com/hashicorp/terraform-plugin-framework-validators/stringvalidator"
 	"github.com/hashicorp/terraform-plugin-framework/attr"
-	"github.com/hashicorp/terraform-plugin-framework/resource"
 	"github.com/hashicorp/terraform-plugin-framework/resource/schema"
 	"github.com/hashicorp/terraform-plugin-framework/resource/schema/booldefault"
 	"github.com/hashicorp/terraform-plugin-framework/resource/schema/listdefault"
@@ -46,90 +45,88 @@ var facts = runtime.Facts{
 }
 
 // NewResource returns the resource coffret_datastore_version.
-func NewResource() resource.Resource {
-	return runtime.NewResource(facts, schema.Schema{
-		MarkdownDescription: "One version of a datastore: its image and its packages. It starts with the parameter catalogue of the nearest version of the same major number. Written by admins.",
-		Attributes: map[string]schema.Attribute{
-			"datastore": schema.StringAttribute{
-				MarkdownDescription: "Name or id of the datastore that it belongs to. An id survives a change of the name.",
-				Required:            true,
-			},
-			"id": schema.StringAttribute{
-				MarkdownDescription: "UUID; tells two incarnations of a name apart.",
-				Computed:            true,
-				PlanModifiers: []planmodifier.String{
-					stringplanmodifier.UseNonNullStateForUnknown(),
-				},
-			},
-			"generation": schema.Int64Attribute{
-				MarkdownDescription: "Counts changes of what is desired.",
-				Computed:            true,
-			},
-			"created_at": schema.StringAttribute{
-				MarkdownDescription: "RFC 3339.",
-				Computed:            true,
-				PlanModifiers: []planmodifier.String{
-					stringplanmodifier.UseNonNullStateForUnknown(),
-				},
-			},
-			"name": schema.StringAttribute{
-				MarkdownDescription: "The version, such as `18`. A change makes a new resource.",
-				Required:            true,
-				Validators: []validator.String{
-					stringvalidator.RegexMatches(regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$`), "must have 1 to 255 letters, digits, '.', '_' or '-', and start with a letter or digit"),
-				},
-				PlanModifiers: []planmodifier.String{
-					stringplanmodifier.RequiresReplace(),
-				},
-			},
-			"image": schema.StringAttribute{
-				MarkdownDescription: "Glance image. Null: by image_tags, or this machine's binaries.",
-				Optional:            true,
-				Validators: []validator.String{
-					stringvalidator.UTF8LengthBetween(1, 255),
-				},
-			},
-			"image_tags": schema.ListAttribute{
-				MarkdownDescription: "Tags of the Glance image; the newest that has all is used.",
-				Optional:            true,
-				Computed:            true,
-				Default:             listdefault.StaticValue(types.ListValueMust(types.StringType, []attr.Value{})),
-				ElementType:         types.StringType,
-				Validators: []validator.List{
-					listvalidator.SizeAtMost(5),
-					listvalidator.ValueStringsAre(stringvalidator.UTF8LengthBetween(1, 255)),
-				},
-			},
-			"packages": schema.ListAttribute{
-				MarkdownDescription: "Packages in the image.",
-				Optional:            true,
-				Computed:            true,
-				Default:             listdefault.StaticValue(types.ListValueMust(types.StringType, []attr.Value{})),
-				ElementType:         types.StringType,
-				Validators: []validator.List{
-					listvalidator.SizeAtMost(1000),
-					listvalidator.ValueStringsAre(stringvalidator.UTF8LengthBetween(1, 255)),
-				},
-			},
-			"active": schema.BoolAttribute{
-				MarkdownDescription: "Whether new instances may be of it. Default: `true`.",
-				Optional:            true,
-				Computed:            true,
-				Default:             booldefault.StaticBool(true),
-			},
-			"deprecated": schema.BoolAttribute{
-				MarkdownDescription: "Whether users should move away from it. Default: `false`.",
-				Optional:            true,
-				Computed:            true,
-				Default:             booldefault.StaticBool(false),
-			},
-			"engine_version": schema.StringAttribute{
-				MarkdownDescription: "The exact engine that the parameter catalogue was read from.",
-				Computed:            true,
-				PlanModifiers: []planmodifier.String{
-					stringplanmodifier.UseNonNullStateForUnknown(),
-				},
+var NewResource = runtime.Resources(facts, schema.Schema{
+	MarkdownDescription: "One version of a datastore: its image and its packages. It starts with the parameter catalogue of the nearest version of the same major number. Written by admins.",
+	Attributes: map[string]schema.Attribute{
+		"datastore": schema.StringAttribute{
+			MarkdownDescription: "Name or id of the datastore that it belongs to. An id survives a change of the name.",
+			Required:            true,
+		},
+		"id": schema.StringAttribute{
+			MarkdownDescription: "UUID; tells two incarnations of a name apart.",
+			Computed:            true,
+			PlanModifiers: []planmodifier.String{
+				stringplanmodifier.UseNonNullStateForUnknown(),
 			},
 		},
-	})
-}
+		"generation": schema.Int64Attribute{
+			MarkdownDescription: "Counts changes of what is desired.",
+			Computed:            true,
+		},
+		"created_at": schema.StringAttribute{
+			MarkdownDescription: "RFC 3339.",
+			Computed:            true,
+			PlanModifiers: []planmodifier.String{
+				stringplanmodifier.UseNonNullStateForUnknown(),
+			},
+		},
+		"name": schema.StringAttribute{
+			MarkdownDescription: "The version, such as `18`. A change makes a new resource.",
+			Required:            true,
+			Validators: []validator.String{
+				stringvalidator.RegexMatches(regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$`), "must have 1 to 255 letters, digits, '.', '_' or '-', and start with a letter or digit"),
+			},
+			PlanModifiers: []planmodifier.String{
+				stringplanmodifier.RequiresReplace(),
+			},
+		},
+		"image": schema.StringAttribute{
+			MarkdownDescription: "Glance image. Null: by image_tags, or this machine's binaries.",
+			Optional:            true,
+			Validators: []validator.String{
+				stringvalidator.UTF8LengthBetween(1, 255),
+			},
+		},
+		"image_tags": schema.ListAttribute{
+			MarkdownDescription: "Tags of the Glance image; the newest that has all is used.",
+			Optional:            true,
+			Computed:            true,
+			Default:             listdefault.StaticValue(types.ListValueMust(types.StringType, []attr.Value{})),
+			ElementType:         types.StringType,
+			Validators: []validator.List{
+				listvalidator.SizeAtMost(5),
+				listvalidator.ValueStringsAre(stringvalidator.UTF8LengthBetween(1, 255)),
+			},
+		},
+		"packages": schema.ListAttribute{
+			MarkdownDescription: "Packages in the image.",
+			Optional:            true,
+			Computed:            true,
+			Default:             listdefault.StaticValue(types.ListValueMust(types.StringType, []attr.Value{})),
+			ElementType:         types.StringType,
+			Validators: []validator.List{
+				listvalidator.SizeAtMost(1000),
+				listvalidator.ValueStringsAre(stringvalidator.UTF8LengthBetween(1, 255)),
+			},
+		},
+		"active": schema.BoolAttribute{
+			MarkdownDescription: "Whether new instances may be of it. Default: `true`.",
+			Optional:            true,
+			Computed:            true,
+			Default:             booldefault.StaticBool(true),
+		},
+		"deprecated": schema.BoolAttribute{
+			MarkdownDescription: "Whether users should move away from it. Default: `false`.",
+			Optional:            true,
+			Computed:            true,
+			Default:             booldefault.StaticBool(false),
+		},
+		"engine_version": schema.StringAttribute{
+			MarkdownDescription: "The exact engine that the parameter catalogue was read from.",
+			Computed:            true,
+			PlanModifiers: []planmodifier.String{
+				stringplanmodifier.UseNonNullStateForUnknown(),
+			},
+		},
+	},
+})

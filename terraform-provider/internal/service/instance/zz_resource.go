@@ -12,7 +12,6 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework-validators/setvalidator"
 	"github.com/hashicorp/terraform-plugin-framework-validators/stringvalidator"
 	"github.com/hashicorp/terraform-plugin-framework/attr"
-	"github.com/hashicorp/terraform-plugin-framework/resource"
 	"github.com/hashicorp/terraform-plugin-framework/resource/schema"
 	"github.com/hashicorp/terraform-plugin-framework/resource/schema/booldefault"
 	"github.com/hashicorp/terraform-plugin-framework/resource/schema/mapdefault"
@@ -82,291 +81,289 @@ var facts = runtime.Facts{
 }
 
 // NewResource returns the resource coffret_instance.
-func NewResource() resource.Resource {
-	return runtime.NewResource(facts, schema.Schema{
-		MarkdownDescription: "A datastore version that runs, with its volume and its guest agent. Every change is made in place but for those that say otherwise.",
-		Attributes: map[string]schema.Attribute{
-			"id": schema.StringAttribute{
-				MarkdownDescription: "UUID; tells two incarnations of a name apart.",
-				Computed:            true,
-				PlanModifiers: []planmodifier.String{
-					stringplanmodifier.UseNonNullStateForUnknown(),
-				},
-			},
-			"generation": schema.Int64Attribute{
-				MarkdownDescription: "Counts changes of what is desired.",
-				Computed:            true,
-			},
-			"created_at": schema.StringAttribute{
-				MarkdownDescription: "RFC 3339.",
-				Computed:            true,
-				PlanModifiers: []planmodifier.String{
-					stringplanmodifier.UseNonNullStateForUnknown(),
-				},
-			},
-			"name": schema.StringAttribute{
-				MarkdownDescription: "Name, unique in the project. It can be changed.",
-				Required:            true,
-				Validators: []validator.String{
-					stringvalidator.RegexMatches(regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$`), "must have 1 to 255 letters, digits, '.', '_' or '-', and start with a letter or digit"),
-				},
-			},
-			"datastore": schema.StringAttribute{
-				MarkdownDescription: "Name of the datastore. A change makes a new resource.",
-				Required:            true,
-				PlanModifiers: []planmodifier.String{
-					stringplanmodifier.RequiresReplace(),
-				},
-			},
-			"version": schema.StringAttribute{
-				MarkdownDescription: "Datastore version or the beginning of one (`18`). Null: the default.",
-				Optional:            true,
-				Validators: []validator.String{
-					stringvalidator.UTF8LengthBetween(1, 255),
-				},
-			},
-			"flavor": schema.StringAttribute{
-				MarkdownDescription: "Name or id of the flavor.",
-				Required:            true,
-			},
-			"volume": schema.SingleNestedAttribute{
-				MarkdownDescription: "The data volume.",
-				Required:            true,
-				Attributes: map[string]schema.Attribute{
-					"size": schema.Int64Attribute{
-						MarkdownDescription: "GiB. A volume grows; it never shrinks. From 1 to 65536.",
-						Required:            true,
-						Validators: []validator.Int64{
-							int64validator.Between(1, 65536),
-						},
-					},
-					"type": schema.StringAttribute{
-						MarkdownDescription: "Cinder volume type. Null: the cloud's default. A change makes a new resource.",
-						Optional:            true,
-						Validators: []validator.String{
-							stringvalidator.UTF8LengthBetween(1, 255),
-						},
-						PlanModifiers: []planmodifier.String{
-							stringplanmodifier.RequiresReplace(),
-						},
-					},
-				},
-			},
-			"network": schema.SingleNestedAttribute{
-				MarkdownDescription: "Where its port is. Null: the cloud's choice. A change makes a new resource.",
-				Optional:            true,
-				Attributes: map[string]schema.Attribute{
-					"network_id": schema.StringAttribute{
-						MarkdownDescription: "Neutron network.",
-						Optional:            true,
-						Validators: []validator.String{
-							stringvalidator.UTF8LengthBetween(1, 255),
-						},
-					},
-					"subnet_id": schema.StringAttribute{
-						MarkdownDescription: "Neutron subnet.",
-						Optional:            true,
-						Validators: []validator.String{
-							stringvalidator.UTF8LengthBetween(1, 255),
-						},
-					},
-					"ip_address": schema.StringAttribute{
-						MarkdownDescription: "Fixed address.",
-						Optional:            true,
-						Validators: []validator.String{
-							formats.IP(),
-						},
-					},
-				},
-				PlanModifiers: []planmodifier.Object{
-					objectplanmodifier.RequiresReplace(),
-				},
-			},
-			"access": schema.SingleNestedAttribute{
-				MarkdownDescription: "Who may connect.",
-				Optional:            true,
-				Computed:            true,
-				Default: objectdefault.StaticValue(types.ObjectValueMust(map[string]attr.Type{
-					"is_public":     types.BoolType,
-					"allowed_cidrs": types.SetType{ElemType: types.StringType},
-				}, map[string]attr.Value{
-					"is_public":     types.BoolValue(false),
-					"allowed_cidrs": types.SetNull(types.StringType),
-				})),
-				Attributes: map[string]schema.Attribute{
-					"is_public": schema.BoolAttribute{
-						MarkdownDescription: "Whether the instance gets a public address. Default: `false`.",
-						Optional:            true,
-						Computed:            true,
-						Default:             booldefault.StaticBool(false),
-					},
-					"allowed_cidrs": schema.SetAttribute{
-						MarkdownDescription: "Networks that may connect. Empty: nobody. Null: whoever is on the network.",
-						Optional:            true,
-						ElementType:         types.StringType,
-						Validators: []validator.Set{
-							setvalidator.SizeAtMost(100),
-							setvalidator.ValueStringsAre(formats.CIDR()),
-						},
-					},
-				},
-			},
-			"availability_zone": schema.StringAttribute{
-				MarkdownDescription: "Nova availability zone. Null: any. A change makes a new resource.",
-				Optional:            true,
-				Validators: []validator.String{
-					stringvalidator.UTF8LengthBetween(1, 255),
-				},
-				PlanModifiers: []planmodifier.String{
-					stringplanmodifier.RequiresReplace(),
-				},
-			},
-			"configuration_group": schema.StringAttribute{
-				MarkdownDescription: "Name of the configuration group that it is attached to.",
-				Optional:            true,
-			},
-			"restart_policy": schema.StringAttribute{
-				MarkdownDescription: "What to do with changes that need a restart: leave them pending (`manual`) or restart (`automatic`). One of `manual`, `automatic`. Default: `manual`.",
-				Optional:            true,
-				Computed:            true,
-				Default:             stringdefault.StaticString("manual"),
-				Validators: []validator.String{
-					stringvalidator.OneOf("manual", "automatic"),
-				},
-			},
-			"rebuild_policy": schema.StringAttribute{
-				MarkdownDescription: "What to do when its server is gone: make another around the kept volume (`automatic`) or wait for a rebuild action (`manual`). One of `manual`, `automatic`. Default: `automatic`.",
-				Optional:            true,
-				Computed:            true,
-				Default:             stringdefault.StaticString("automatic"),
-				Validators: []validator.String{
-					stringvalidator.OneOf("manual", "automatic"),
-				},
-			},
-			"server_group": schema.SingleNestedAttribute{
-				MarkdownDescription: "Nova server group, which says where it is placed. A change makes a new resource.",
-				Optional:            true,
-				Attributes: map[string]schema.Attribute{
-					"name": schema.StringAttribute{
-						MarkdownDescription: "Name, the project's own. Instances that name the same group belong together.",
-						Required:            true,
-						Validators: []validator.String{
-							stringvalidator.RegexMatches(regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$`), "must have 1 to 255 letters, digits, '.', '_' or '-', and start with a letter or digit"),
-						},
-					},
-					"policy": schema.StringAttribute{
-						MarkdownDescription: "Whether its instances shall share a host or shall not; `soft-` where possible. One of `affinity`, `anti-affinity`, `soft-affinity`, `soft-anti-affinity`.",
-						Required:            true,
-						Validators: []validator.String{
-							stringvalidator.OneOf("affinity", "anti-affinity", "soft-affinity", "soft-anti-affinity"),
-						},
-					},
-				},
-				PlanModifiers: []planmodifier.Object{
-					objectplanmodifier.RequiresReplace(),
-				},
-			},
-			"deletion_protection": schema.BoolAttribute{
-				MarkdownDescription: "Refuse to delete it while true, and those databases in it whose `deletion_policy` is null. Default: `false`.",
-				Optional:            true,
-				Computed:            true,
-				Default:             booldefault.StaticBool(false),
-			},
-			"labels": schema.MapAttribute{
-				MarkdownDescription: "Labels, free to choose; lists can be filtered by them.",
-				Optional:            true,
-				Computed:            true,
-				Default:             mapdefault.StaticValue(types.MapValueMust(types.StringType, map[string]attr.Value{})),
-				ElementType:         types.StringType,
-				Validators: []validator.Map{
-					mapvalidator.SizeAtMost(64),
-					mapvalidator.KeysAre(stringvalidator.RegexMatches(regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$`), "must have 1 to 63 letters, digits, '.', '_', '/' or '-', and start with a letter or digit")),
-					mapvalidator.ValueStringsAre(stringvalidator.UTF8LengthAtMost(255)),
-				},
-			},
-			"effective_labels": schema.MapAttribute{
-				MarkdownDescription: "All its labels: `default_labels` of the provider block, and over them `labels`.",
-				Computed:            true,
-				ElementType:         types.StringType,
-			},
-			"phase": schema.StringAttribute{
-				MarkdownDescription: "Where the resource is, in Trove's words.",
-				Computed:            true,
-			},
-			"ready": schema.BoolAttribute{
-				MarkdownDescription: "Whether what is seen is what is wanted.",
-				Computed:            true,
-			},
-			"message": schema.StringAttribute{
-				MarkdownDescription: "What is wrong or going on, and what would help; else empty.",
-				Computed:            true,
-			},
-			"operating_status": schema.StringAttribute{
-				MarkdownDescription: "How the engine is, in Trove's words.",
-				Computed:            true,
-			},
-			"datastore_version": schema.StringAttribute{
-				MarkdownDescription: "The datastore version that it runs.",
-				Computed:            true,
-				PlanModifiers: []planmodifier.String{
-					stringplanmodifier.UseNonNullStateForUnknown(),
-				},
-			},
-			"engine_version": schema.StringAttribute{
-				MarkdownDescription: "The engine's own version.",
-				Computed:            true,
-				PlanModifiers: []planmodifier.String{
-					stringplanmodifier.UseNonNullStateForUnknown(),
-				},
-			},
-			"endpoints": schema.ListNestedAttribute{
-				MarkdownDescription: "Where clients connect.",
-				Computed:            true,
-				NestedObject: schema.NestedAttributeObject{
-					Attributes: map[string]schema.Attribute{
-						"name": schema.StringAttribute{
-							Computed: true,
-						},
-						"host": schema.StringAttribute{
-							Computed: true,
-						},
-						"port": schema.Int64Attribute{
-							Computed: true,
-						},
-						"uri": schema.StringAttribute{
-							MarkdownDescription: "Connection URI without user, password, database.",
-							Computed:            true,
-						},
-					},
-				},
-				PlanModifiers: []planmodifier.List{
-					runtime.UseNonEmptyStateForUnknown(),
-				},
-			},
-			"pending_changes": schema.ListNestedAttribute{
-				MarkdownDescription: "Parameters that take a restart to become what is wanted.",
-				Computed:            true,
-				NestedObject: schema.NestedAttributeObject{
-					Attributes: map[string]schema.Attribute{
-						"name": schema.StringAttribute{
-							MarkdownDescription: "The parameter.",
-							Computed:            true,
-						},
-						"running": schema.StringAttribute{
-							MarkdownDescription: "Value that runs now.",
-							Computed:            true,
-						},
-						"desired": schema.StringAttribute{
-							MarkdownDescription: "Value after a restart; null: the default.",
-							Computed:            true,
-						},
-					},
-				},
-			},
-			"restart_required": schema.BoolAttribute{
-				MarkdownDescription: "Whether pending_changes wait for a restart.",
-				Computed:            true,
+var NewResource = runtime.Resources(facts, schema.Schema{
+	MarkdownDescription: "A datastore version that runs, with its volume and its guest agent. Every change is made in place but for those that say otherwise.",
+	Attributes: map[string]schema.Attribute{
+		"id": schema.StringAttribute{
+			MarkdownDescription: "UUID; tells two incarnations of a name apart.",
+			Computed:            true,
+			PlanModifiers: []planmodifier.String{
+				stringplanmodifier.UseNonNullStateForUnknown(),
 			},
 		},
-	})
-}
+		"generation": schema.Int64Attribute{
+			MarkdownDescription: "Counts changes of what is desired.",
+			Computed:            true,
+		},
+		"created_at": schema.StringAttribute{
+			MarkdownDescription: "RFC 3339.",
+			Computed:            true,
+			PlanModifiers: []planmodifier.String{
+				stringplanmodifier.UseNonNullStateForUnknown(),
+			},
+		},
+		"name": schema.StringAttribute{
+			MarkdownDescription: "Name, unique in the project. It can be changed.",
+			Required:            true,
+			Validators: []validator.String{
+				stringvalidator.RegexMatches(regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$`), "must have 1 to 255 letters, digits, '.', '_' or '-', and start with a letter or digit"),
+			},
+		},
+		"datastore": schema.StringAttribute{
+			MarkdownDescription: "Name of the datastore. A change makes a new resource.",
+			Required:            true,
+			PlanModifiers: []planmodifier.String{
+				stringplanmodifier.RequiresReplace(),
+			},
+		},
+		"version": schema.StringAttribute{
+			MarkdownDescription: "Datastore version or the beginning of one (`18`). Null: the default.",
+			Optional:            true,
+			Validators: []validator.String{
+				stringvalidator.UTF8LengthBetween(1, 255),
+			},
+		},
+		"flavor": schema.StringAttribute{
+			MarkdownDescription: "Name or id of the flavor.",
+			Required:            true,
+		},
+		"volume": schema.SingleNestedAttribute{
+			MarkdownDescription: "The data volume.",
+			Required:            true,
+			Attributes: map[string]schema.Attribute{
+				"size": schema.Int64Attribute{
+					MarkdownDescription: "GiB. A volume grows; it never shrinks. From 1 to 65536.",
+					Required:            true,
+					Validators: []validator.Int64{
+						int64validator.Between(1, 65536),
+					},
+				},
+				"type": schema.StringAttribute{
+					MarkdownDescription: "Cinder volume type. Null: the cloud's default. A change makes a new resource.",
+					Optional:            true,
+					Validators: []validator.String{
+						stringvalidator.UTF8LengthBetween(1, 255),
+					},
+					PlanModifiers: []planmodifier.String{
+						stringplanmodifier.RequiresReplace(),
+					},
+				},
+			},
+		},
+		"network": schema.SingleNestedAttribute{
+			MarkdownDescription: "Where its port is. Null: the cloud's choice. A change makes a new resource.",
+			Optional:            true,
+			Attributes: map[string]schema.Attribute{
+				"network_id": schema.StringAttribute{
+					MarkdownDescription: "Neutron network.",
+					Optional:            true,
+					Validators: []validator.String{
+						stringvalidator.UTF8LengthBetween(1, 255),
+					},
+				},
+				"subnet_id": schema.StringAttribute{
+					MarkdownDescription: "Neutron subnet.",
+					Optional:            true,
+					Validators: []validator.String{
+						stringvalidator.UTF8LengthBetween(1, 255),
+					},
+				},
+				"ip_address": schema.StringAttribute{
+					MarkdownDescription: "Fixed address.",
+					Optional:            true,
+					Validators: []validator.String{
+						formats.IP(),
+					},
+				},
+			},
+			PlanModifiers: []planmodifier.Object{
+				objectplanmodifier.RequiresReplace(),
+			},
+		},
+		"access": schema.SingleNestedAttribute{
+			MarkdownDescription: "Who may connect.",
+			Optional:            true,
+			Computed:            true,
+			Default: objectdefault.StaticValue(types.ObjectValueMust(map[string]attr.Type{
+				"is_public":     types.BoolType,
+				"allowed_cidrs": types.SetType{ElemType: types.StringType},
+			}, map[string]attr.Value{
+				"is_public":     types.BoolValue(false),
+				"allowed_cidrs": types.SetNull(types.StringType),
+			})),
+			Attributes: map[string]schema.Attribute{
+				"is_public": schema.BoolAttribute{
+					MarkdownDescription: "Whether the instance gets a public address. Default: `false`.",
+					Optional:            true,
+					Computed:            true,
+					Default:             booldefault.StaticBool(false),
+				},
+				"allowed_cidrs": schema.SetAttribute{
+					MarkdownDescription: "Networks that may connect. Empty: nobody. Null: whoever is on the network.",
+					Optional:            true,
+					ElementType:         types.StringType,
+					Validators: []validator.Set{
+						setvalidator.SizeAtMost(100),
+						setvalidator.ValueStringsAre(formats.CIDR()),
+					},
+				},
+			},
+		},
+		"availability_zone": schema.StringAttribute{
+			MarkdownDescription: "Nova availability zone. Null: any. A change makes a new resource.",
+			Optional:            true,
+			Validators: []validator.String{
+				stringvalidator.UTF8LengthBetween(1, 255),
+			},
+			PlanModifiers: []planmodifier.String{
+				stringplanmodifier.RequiresReplace(),
+			},
+		},
+		"configuration_group": schema.StringAttribute{
+			MarkdownDescription: "Name of the configuration group that it is attached to.",
+			Optional:            true,
+		},
+		"restart_policy": schema.StringAttribute{
+			MarkdownDescription: "What to do with changes that need a restart: leave them pending (`manual`) or restart (`automatic`). One of `manual`, `automatic`. Default: `manual`.",
+			Optional:            true,
+			Computed:            true,
+			Default:             stringdefault.StaticString("manual"),
+			Validators: []validator.String{
+				stringvalidator.OneOf("manual", "automatic"),
+			},
+		},
+		"rebuild_policy": schema.StringAttribute{
+			MarkdownDescription: "What to do when its server is gone: make another around the kept volume (`automatic`) or wait for a rebuild action (`manual`). One of `manual`, `automatic`. Default: `automatic`.",
+			Optional:            true,
+			Computed:            true,
+			Default:             stringdefault.StaticString("automatic"),
+			Validators: []validator.String{
+				stringvalidator.OneOf("manual", "automatic"),
+			},
+		},
+		"server_group": schema.SingleNestedAttribute{
+			MarkdownDescription: "Nova server group, which says where it is placed. A change makes a new resource.",
+			Optional:            true,
+			Attributes: map[string]schema.Attribute{
+				"name": schema.StringAttribute{
+					MarkdownDescription: "Name, the project's own. Instances that name the same group belong together.",
+					Required:            true,
+					Validators: []validator.String{
+						stringvalidator.RegexMatches(regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$`), "must have 1 to 255 letters, digits, '.', '_' or '-', and start with a letter or digit"),
+					},
+				},
+				"policy": schema.StringAttribute{
+					MarkdownDescription: "Whether its instances shall share a host or shall not; `soft-` where possible. One of `affinity`, `anti-affinity`, `soft-affinity`, `soft-anti-affinity`.",
+					Required:            true,
+					Validators: []validator.String{
+						stringvalidator.OneOf("affinity", "anti-affinity", "soft-affinity", "soft-anti-affinity"),
+					},
+				},
+			},
+			PlanModifiers: []planmodifier.Object{
+				objectplanmodifier.RequiresReplace(),
+			},
+		},
+		"deletion_protection": schema.BoolAttribute{
+			MarkdownDescription: "Refuse to delete it while true, and those databases in it whose `deletion_policy` is null. Default: `false`.",
+			Optional:            true,
+			Computed:            true,
+			Default:             booldefault.StaticBool(false),
+		},
+		"labels": schema.MapAttribute{
+			MarkdownDescription: "Labels, free to choose; lists can be filtered by them.",
+			Optional:            true,
+			Computed:            true,
+			Default:             mapdefault.StaticValue(types.MapValueMust(types.StringType, map[string]attr.Value{})),
+			ElementType:         types.StringType,
+			Validators: []validator.Map{
+				mapvalidator.SizeAtMost(64),
+				mapvalidator.KeysAre(stringvalidator.RegexMatches(regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$`), "must have 1 to 63 letters, digits, '.', '_', '/' or '-', and start with a letter or digit")),
+				mapvalidator.ValueStringsAre(stringvalidator.UTF8LengthAtMost(255)),
+			},
+		},
+		"effective_labels": schema.MapAttribute{
+			MarkdownDescription: "All its labels: `default_labels` of the provider block, and over them `labels`.",
+			Computed:            true,
+			ElementType:         types.StringType,
+		},
+		"phase": schema.StringAttribute{
+			MarkdownDescription: "Where the resource is, in Trove's words.",
+			Computed:            true,
+		},
+		"ready": schema.BoolAttribute{
+			MarkdownDescription: "Whether what is seen is what is wanted.",
+			Computed:            true,
+		},
+		"message": schema.StringAttribute{
+			MarkdownDescription: "What is wrong or going on, and what would help; else empty.",
+			Computed:            true,
+		},
+		"operating_status": schema.StringAttribute{
+			MarkdownDescription: "How the engine is, in Trove's words.",
+			Computed:            true,
+		},
+		"datastore_version": schema.StringAttribute{
+			MarkdownDescription: "The datastore version that it runs.",
+			Computed:            true,
+			PlanModifiers: []planmodifier.String{
+				stringplanmodifier.UseNonNullStateForUnknown(),
+			},
+		},
+		"engine_version": schema.StringAttribute{
+			MarkdownDescription: "The engine's own version.",
+			Computed:            true,
+			PlanModifiers: []planmodifier.String{
+				stringplanmodifier.UseNonNullStateForUnknown(),
+			},
+		},
+		"endpoints": schema.ListNestedAttribute{
+			MarkdownDescription: "Where clients connect.",
+			Computed:            true,
+			NestedObject: schema.NestedAttributeObject{
+				Attributes: map[string]schema.Attribute{
+					"name": schema.StringAttribute{
+						Computed: true,
+					},
+					"host": schema.StringAttribute{
+						Computed: true,
+					},
+					"port": schema.Int64Attribute{
+						Computed: true,
+					},
+					"uri": schema.StringAttribute{
+						MarkdownDescription: "Connection URI without user, password, database.",
+						Computed:            true,
+					},
+				},
+			},
+			PlanModifiers: []planmodifier.List{
+				runtime.UseNonEmptyStateForUnknown(),
+			},
+		},
+		"pending_changes": schema.ListNestedAttribute{
+			MarkdownDescription: "Parameters that take a restart to become what is wanted.",
+			Computed:            true,
+			NestedObject: schema.NestedAttributeObject{
+				Attributes: map[string]schema.Attribute{
+					"name": schema.StringAttribute{
+						MarkdownDescription: "The parameter.",
+						Computed:            true,
+					},
+					"running": schema.StringAttribute{
+						MarkdownDescription: "Value that runs now.",
+						Computed:            true,
+					},
+					"desired": schema.StringAttribute{
+						MarkdownDescription: "Value after a restart; null: the default.",
+						Computed:            true,
+					},
+				},
+			},
+		},
+		"restart_required": schema.BoolAttribute{
+			MarkdownDescription: "Whether pending_changes wait for a restart.",
+			Computed:            true,
+		},
+	},
+})

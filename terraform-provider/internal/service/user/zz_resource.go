@@ -11,7 +11,6 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework-validators/setvalidator"
 	"github.com/hashicorp/terraform-plugin-framework-validators/stringvalidator"
 	"github.com/hashicorp/terraform-plugin-framework/attr"
-	"github.com/hashicorp/terraform-plugin-framework/resource"
 	"github.com/hashicorp/terraform-plugin-framework/resource/schema"
 	"github.com/hashicorp/terraform-plugin-framework/resource/schema/planmodifier"
 	"github.com/hashicorp/terraform-plugin-framework/resource/schema/setdefault"
@@ -57,145 +56,143 @@ var facts = runtime.Facts{
 }
 
 // NewResource returns the resource coffret_user.
-func NewResource() resource.Resource {
-	return runtime.NewResource(facts, schema.Schema{
-		MarkdownDescription: "A user inside an instance, with its grants.",
-		Attributes: map[string]schema.Attribute{
-			"instance": schema.StringAttribute{
-				MarkdownDescription: "Name or id of the instance that it belongs to. An id survives a change of the name.",
-				Required:            true,
+var NewResource = runtime.Resources(facts, schema.Schema{
+	MarkdownDescription: "A user inside an instance, with its grants.",
+	Attributes: map[string]schema.Attribute{
+		"instance": schema.StringAttribute{
+			MarkdownDescription: "Name or id of the instance that it belongs to. An id survives a change of the name.",
+			Required:            true,
+		},
+		"id": schema.StringAttribute{
+			MarkdownDescription: "UUID; tells two incarnations of a name apart.",
+			Computed:            true,
+			PlanModifiers: []planmodifier.String{
+				stringplanmodifier.UseNonNullStateForUnknown(),
 			},
-			"id": schema.StringAttribute{
-				MarkdownDescription: "UUID; tells two incarnations of a name apart.",
-				Computed:            true,
-				PlanModifiers: []planmodifier.String{
-					stringplanmodifier.UseNonNullStateForUnknown(),
-				},
+		},
+		"generation": schema.Int64Attribute{
+			MarkdownDescription: "Counts changes of what is desired.",
+			Computed:            true,
+		},
+		"created_at": schema.StringAttribute{
+			MarkdownDescription: "RFC 3339.",
+			Computed:            true,
+			PlanModifiers: []planmodifier.String{
+				stringplanmodifier.UseNonNullStateForUnknown(),
 			},
-			"generation": schema.Int64Attribute{
-				MarkdownDescription: "Counts changes of what is desired.",
-				Computed:            true,
+		},
+		"name": schema.StringAttribute{
+			MarkdownDescription: "Name of the user, on MariaDB with its host: `app@10.0.0.%` (`%` when left out); its key in the instance. A change makes a new resource.",
+			Required:            true,
+			Validators: []validator.String{
+				stringvalidator.UTF8LengthBetween(1, 336),
+				stringvalidator.RegexMatches(regexp.MustCompile("^[^\\x00-\\x20\\x7f/\\\\@`](?:[^\\x00-\\x1f\\x7f/\\\\@`]*[^\\x00-\\x20\\x7f/\\\\@`])?(?:@[A-Za-z0-9.:_%/-]{1,255})?$"), "must be printable, without '/', '\\', '@' or '`', and without a space at either end; an '@' before the host that it may come from (MariaDB)"),
 			},
-			"created_at": schema.StringAttribute{
-				MarkdownDescription: "RFC 3339.",
-				Computed:            true,
-				PlanModifiers: []planmodifier.String{
-					stringplanmodifier.UseNonNullStateForUnknown(),
-				},
+			PlanModifiers: []planmodifier.String{
+				stringplanmodifier.RequiresReplace(),
 			},
-			"name": schema.StringAttribute{
-				MarkdownDescription: "Name of the user, on MariaDB with its host: `app@10.0.0.%` (`%` when left out); its key in the instance. A change makes a new resource.",
-				Required:            true,
-				Validators: []validator.String{
-					stringvalidator.UTF8LengthBetween(1, 336),
-					stringvalidator.RegexMatches(regexp.MustCompile("^[^\\x00-\\x20\\x7f/\\\\@`](?:[^\\x00-\\x1f\\x7f/\\\\@`]*[^\\x00-\\x20\\x7f/\\\\@`])?(?:@[A-Za-z0-9.:_%/-]{1,255})?$"), "must be printable, without '/', '\\', '@' or '`', and without a space at either end; an '@' before the host that it may come from (MariaDB)"),
-				},
-				PlanModifiers: []planmodifier.String{
-					stringplanmodifier.RequiresReplace(),
-				},
+		},
+		"password_wo": schema.StringAttribute{
+			MarkdownDescription: "The password. Only a verifier is kept of it; needed for a new user. Never stored in plan or state; sent to a new resource and when `password_wo_version` changes.",
+			Optional:            true,
+			WriteOnly:           true,
+			Sensitive:           true,
+			Validators: []validator.String{
+				stringvalidator.UTF8LengthBetween(8, 128),
 			},
-			"password_wo": schema.StringAttribute{
-				MarkdownDescription: "The password. Only a verifier is kept of it; needed for a new user. Never stored in plan or state; sent to a new resource and when `password_wo_version` changes.",
-				Optional:            true,
-				WriteOnly:           true,
-				Sensitive:           true,
-				Validators: []validator.String{
-					stringvalidator.UTF8LengthBetween(8, 128),
-				},
+		},
+		"password_wo_version": schema.Int64Attribute{
+			MarkdownDescription: "Yours to count: a new number goes with a new password.",
+			Optional:            true,
+			Validators: []validator.Int64{
+				int64validator.Between(0, 2147483647),
 			},
-			"password_wo_version": schema.Int64Attribute{
-				MarkdownDescription: "Yours to count: a new number goes with a new password.",
-				Optional:            true,
-				Validators: []validator.Int64{
-					int64validator.Between(0, 2147483647),
-				},
-			},
-			"grants": schema.SetNestedAttribute{
-				MarkdownDescription: "What the user may do; nothing else is left to it.",
-				Optional:            true,
-				Computed:            true,
-				Default: setdefault.StaticValue(types.SetValueMust(types.ObjectType{AttrTypes: map[string]attr.Type{
-					"database":   types.StringType,
-					"privileges": types.SetType{ElemType: types.StringType},
-					"keys":       types.SetType{ElemType: types.StringType},
-					"channels":   types.SetType{ElemType: types.StringType},
-				}}, []attr.Value{})),
-				NestedObject: schema.NestedAttributeObject{
-					Attributes: map[string]schema.Attribute{
-						"database": schema.StringAttribute{
-							MarkdownDescription: "Name or id of a database of the instance (PostgreSQL, MariaDB).",
-							Optional:            true,
+		},
+		"grants": schema.SetNestedAttribute{
+			MarkdownDescription: "What the user may do; nothing else is left to it.",
+			Optional:            true,
+			Computed:            true,
+			Default: setdefault.StaticValue(types.SetValueMust(types.ObjectType{AttrTypes: map[string]attr.Type{
+				"database":   types.StringType,
+				"privileges": types.SetType{ElemType: types.StringType},
+				"keys":       types.SetType{ElemType: types.StringType},
+				"channels":   types.SetType{ElemType: types.StringType},
+			}}, []attr.Value{})),
+			NestedObject: schema.NestedAttributeObject{
+				Attributes: map[string]schema.Attribute{
+					"database": schema.StringAttribute{
+						MarkdownDescription: "Name or id of a database of the instance (PostgreSQL, MariaDB).",
+						Optional:            true,
+					},
+					"privileges": schema.SetAttribute{
+						MarkdownDescription: "Privileges in the engine's words, `ALL` for all of them; on Valkey ACL rules such as `+@read`.",
+						Required:            true,
+						ElementType:         types.StringType,
+						Validators: []validator.Set{
+							setvalidator.SizeBetween(1, 64),
+							setvalidator.ValueStringsAre(stringvalidator.UTF8LengthBetween(1, 64), stringvalidator.RegexMatches(regexp.MustCompile(`^(?:[A-Za-z]+(?: [A-Za-z]+)*|[+-]@?[A-Za-z0-9._|-]+)$`), "must be a privilege such as SELECT or ALL, or on Valkey a rule such as +@read")),
 						},
-						"privileges": schema.SetAttribute{
-							MarkdownDescription: "Privileges in the engine's words, `ALL` for all of them; on Valkey ACL rules such as `+@read`.",
-							Required:            true,
-							ElementType:         types.StringType,
-							Validators: []validator.Set{
-								setvalidator.SizeBetween(1, 64),
-								setvalidator.ValueStringsAre(stringvalidator.UTF8LengthBetween(1, 64), stringvalidator.RegexMatches(regexp.MustCompile(`^(?:[A-Za-z]+(?: [A-Za-z]+)*|[+-]@?[A-Za-z0-9._|-]+)$`), "must be a privilege such as SELECT or ALL, or on Valkey a rule such as +@read")),
-							},
+					},
+					"keys": schema.SetAttribute{
+						MarkdownDescription: "Key patterns (Valkey), such as `orders:*`.",
+						Optional:            true,
+						ElementType:         types.StringType,
+						Validators: []validator.Set{
+							setvalidator.SizeAtMost(64),
+							setvalidator.ValueStringsAre(stringvalidator.UTF8LengthBetween(1, 255), stringvalidator.RegexMatches(regexp.MustCompile(`^[^\s()%]+$`), "must have no space, '(', ')' or '%'")),
 						},
-						"keys": schema.SetAttribute{
-							MarkdownDescription: "Key patterns (Valkey), such as `orders:*`.",
-							Optional:            true,
-							ElementType:         types.StringType,
-							Validators: []validator.Set{
-								setvalidator.SizeAtMost(64),
-								setvalidator.ValueStringsAre(stringvalidator.UTF8LengthBetween(1, 255), stringvalidator.RegexMatches(regexp.MustCompile(`^[^\s()%]+$`), "must have no space, '(', ')' or '%'")),
-							},
-						},
-						"channels": schema.SetAttribute{
-							MarkdownDescription: "Patterns of publish/subscribe channels (Valkey).",
-							Optional:            true,
-							ElementType:         types.StringType,
-							Validators: []validator.Set{
-								setvalidator.SizeAtMost(64),
-								setvalidator.ValueStringsAre(stringvalidator.UTF8LengthBetween(1, 255), stringvalidator.RegexMatches(regexp.MustCompile(`^[^\s()%]+$`), "must have no space, '(', ')' or '%'")),
-							},
+					},
+					"channels": schema.SetAttribute{
+						MarkdownDescription: "Patterns of publish/subscribe channels (Valkey).",
+						Optional:            true,
+						ElementType:         types.StringType,
+						Validators: []validator.Set{
+							setvalidator.SizeAtMost(64),
+							setvalidator.ValueStringsAre(stringvalidator.UTF8LengthBetween(1, 255), stringvalidator.RegexMatches(regexp.MustCompile(`^[^\s()%]+$`), "must have no space, '(', ')' or '%'")),
 						},
 					},
 				},
-				Validators: []validator.Set{
-					setvalidator.SizeAtMost(100),
-				},
 			},
-			"deletion_policy": schema.StringAttribute{
-				MarkdownDescription: "What becomes of what it owns in the engine when it is deleted: it goes to the database's owner (`reassign`), or the user stays, in ERROR with a message that says what it owns, until that is nothing (`refuse`), or all stays in the engine and the user is forgotten (`abandon`). One of `reassign`, `refuse`, `abandon`. Default: `reassign`.",
-				Optional:            true,
-				Computed:            true,
-				Default:             stringdefault.StaticString("reassign"),
-				Validators: []validator.String{
-					stringvalidator.OneOf("reassign", "refuse", "abandon"),
-				},
-			},
-			"expires_at": schema.StringAttribute{
-				MarkdownDescription: "When the user is dropped, as RFC 3339 says times: for access that must end though nobody ends it. Null: never.",
-				Optional:            true,
-				Validators: []validator.String{
-					formats.DateTime(),
-				},
-			},
-			"phase": schema.StringAttribute{
-				MarkdownDescription: "Where the resource is, in Trove's words.",
-				Computed:            true,
-			},
-			"ready": schema.BoolAttribute{
-				MarkdownDescription: "Whether what is seen is what is wanted.",
-				Computed:            true,
-			},
-			"message": schema.StringAttribute{
-				MarkdownDescription: "What is wrong or going on, and what would help; else empty.",
-				Computed:            true,
-			},
-			"managed": schema.BoolAttribute{
-				MarkdownDescription: "False: seen in the engine, but nobody's here; a PUT adopts it.",
-				Computed:            true,
-			},
-			"uris": schema.MapAttribute{
-				MarkdownDescription: "Connection URI, without the password, for each database that it has grants on.",
-				Computed:            true,
-				ElementType:         types.StringType,
+			Validators: []validator.Set{
+				setvalidator.SizeAtMost(100),
 			},
 		},
-	})
-}
+		"deletion_policy": schema.StringAttribute{
+			MarkdownDescription: "What becomes of what it owns in the engine when it is deleted: it goes to the database's owner (`reassign`), or the user stays, in ERROR with a message that says what it owns, until that is nothing (`refuse`), or all stays in the engine and the user is forgotten (`abandon`). One of `reassign`, `refuse`, `abandon`. Default: `reassign`.",
+			Optional:            true,
+			Computed:            true,
+			Default:             stringdefault.StaticString("reassign"),
+			Validators: []validator.String{
+				stringvalidator.OneOf("reassign", "refuse", "abandon"),
+			},
+		},
+		"expires_at": schema.StringAttribute{
+			MarkdownDescription: "When the user is dropped, as RFC 3339 says times: for access that must end though nobody ends it. Null: never.",
+			Optional:            true,
+			Validators: []validator.String{
+				formats.DateTime(),
+			},
+		},
+		"phase": schema.StringAttribute{
+			MarkdownDescription: "Where the resource is, in Trove's words.",
+			Computed:            true,
+		},
+		"ready": schema.BoolAttribute{
+			MarkdownDescription: "Whether what is seen is what is wanted.",
+			Computed:            true,
+		},
+		"message": schema.StringAttribute{
+			MarkdownDescription: "What is wrong or going on, and what would help; else empty.",
+			Computed:            true,
+		},
+		"managed": schema.BoolAttribute{
+			MarkdownDescription: "False: seen in the engine, but nobody's here; a PUT adopts it.",
+			Computed:            true,
+		},
+		"uris": schema.MapAttribute{
+			MarkdownDescription: "Connection URI, without the password, for each database that it has grants on.",
+			Computed:            true,
+			ElementType:         types.StringType,
+		},
+	},
+})
