@@ -109,6 +109,11 @@ class RabbitMQ:
         with amqp.Connection(self.address) as connection:
             connection.channel().queue_purge(queue)
 
+    def keeps(self, queue: str) -> bool:
+        """Whether it will know a new quorum queue after it is killed: it writes them down after seconds."""
+        files = self._folder.glob("mnesia/*/quorum/*/names.dets")
+        return any(queue.encode() in file.read_bytes() for file in files)
+
     def log(self) -> str:
         return (self._folder / "output").read_text(errors="replace")[-3000:]
 

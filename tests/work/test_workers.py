@@ -168,6 +168,7 @@ def test_nothing_is_lost_while_the_broker_is_away(deployment: Deployment) -> Non
     deployment.worker()
     serving.put("/instances/before", INSTANCE)
     serving.ready("/instances/before", SECONDS)
+    eventually(lambda: deployment.broker.keeps(deployment.queue), SECONDS)
     deployment.broker.kill()
     try:
         began = time.monotonic()
