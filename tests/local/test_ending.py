@@ -13,7 +13,7 @@ from serving import ROOT, Serving, eventually, served
 from test_gateway import beside
 
 INSTANCE = {"datastore": "postgresql", "flavor": "db.small", "volume": {"size": 1}}
-SLOW = ROOT / "tests/work/slow"
+SLOW = ROOT / "tests" / "work" / "slow"
 CLIENTS = 4
 
 
