@@ -1,6 +1,5 @@
 """What tests of several folders need: databases, a broker, and Terraform with this checkout's provider."""
 
-import contextlib
 import os
 import shutil
 import subprocess
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 from certificates import certify
 from rabbitmq import SERVER, RabbitMQ, running
-from stores import SERVERS, File, OnServer, Store, started
+from stores import SERVERS, File, OnServer, Store, or_skip, started
 
 PROVIDER = Path(__file__).parents[1] / "terraform-provider"
 
@@ -80,9 +79,5 @@ def store(request: pytest.FixtureRequest) -> Iterator[Store]:
     if request.param == "sqlite":
         yield File()
         return
-    with contextlib.ExitStack() as stack:
-        try:
-            server = stack.enter_context(started(SERVERS[request.param]))
-        except LookupError as missing:
-            pytest.skip(f"the state is not tested on {request.param}: {missing}")
+    with or_skip(started(SERVERS[request.param]), f"the state on {request.param}") as server:
         yield OnServer(server)

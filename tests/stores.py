@@ -9,12 +9,14 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import flask_migrate
 import psycopg
 import pymysql
+import pytest
 from flask import Flask
 from rabbitmq import free_ports
 from sqlalchemy import Connection, Table, delete, text
@@ -22,6 +24,8 @@ from sqlalchemy import Connection, Table, delete, text
 from control_plane.database import db
 from control_plane.secrets.keys import DEFAULT_FILE, new_key
 from control_plane.settings import Settings
+
+T = TypeVar("T")
 
 ACCOUNT = "nobody"
 """Who the servers run as when the tests run as root."""
@@ -209,6 +213,17 @@ def started(kind: type[PostgreSQL] | type[MariaDB]) -> Iterator[PostgreSQL | Mar
     finally:
         server.stop()
         shutil.rmtree(folder)
+
+
+@contextlib.contextmanager
+def or_skip(server: AbstractContextManager[T], what: str) -> Iterator[T]:
+    """The server; where its programs are missing, `what` is not tested, and the skip says so."""
+    with contextlib.ExitStack() as stack:
+        try:
+            one = stack.enter_context(server)
+        except LookupError as missing:
+            pytest.skip(f"{what} is not tested: {missing}")
+        yield one
 
 
 class Store(Protocol):

@@ -1,9 +1,8 @@
-import contextlib
 from collections.abc import Iterator
 
 import pytest
 from rabbitmq import SERVER, RabbitMQ, running
-from stores import SERVERS, MariaDB, PostgreSQL, started
+from stores import SERVERS, MariaDB, PostgreSQL, or_skip, started
 
 
 @pytest.fixture(scope="session")
@@ -26,11 +25,7 @@ def server(request: pytest.FixtureRequest) -> PostgreSQL | MariaDB:
 
 
 def _started(name: str) -> Iterator[PostgreSQL | MariaDB]:
-    with contextlib.ExitStack() as stack:
-        try:
-            one = stack.enter_context(started(SERVERS[name]))
-        except LookupError as missing:
-            pytest.skip(f"survival over {name} is not tested: {missing}")
+    with or_skip(started(SERVERS[name]), f"survival over {name}") as one:
         yield one
 
 

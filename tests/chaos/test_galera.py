@@ -1,6 +1,5 @@
 """The state on several nodes of Galera: all written to, and one behind a proxy that fails."""
 
-import contextlib
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +10,7 @@ from deployment import deployed
 from galera import Node, cluster
 from rabbitmq import RabbitMQ
 from sqlalchemy import make_url
+from stores import or_skip
 from wire import Wire
 
 pytestmark = pytest.mark.chaos
@@ -18,11 +18,7 @@ pytestmark = pytest.mark.chaos
 
 @pytest.fixture
 def nodes() -> Iterator[list[Node]]:
-    with contextlib.ExitStack() as stack:
-        try:
-            found = stack.enter_context(cluster())
-        except LookupError as missing:
-            pytest.skip(f"survival over Galera is not tested: {missing}")
+    with or_skip(cluster(), "survival over Galera") as found:
         yield found
 
 
